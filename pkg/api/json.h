@@ -1,5 +1,7 @@
 // JSON values, as every room that reads or makes API objects uses them: Boost.JSON under our own names, with the few
 // accessors that make reading a deep path short. Reading never throws; a missing or mistyped value reads as empty.
+// A trap of Boost.JSON: `json::value v{x}` with braces makes an array of one element; write `json::value v(x)`. Text of
+// type std::string_view becomes a value through key(): `object["name"] = json::key(text)`.
 #pragma once
 
 #include <boost/json/array.hpp>

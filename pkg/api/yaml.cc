@@ -36,7 +36,7 @@ std::optional<json::value> number(const std::string& text) {
 json::value scalar(const YAML::Node& node) {
   const std::string& text = node.Scalar();
   const std::string& tag = node.Tag();
-  json::value as_text{json::key(text)};
+  json::value as_text(json::key(text));  // braces would make an array
   // "!" is yaml-cpp's tag for quoted scalars.
   if (tag == "!" || tag == "tag:yaml.org,2002:str") return as_text;
   if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return nullptr;
