@@ -1,0 +1,33 @@
+// From a request's body to a checked value: syntax, types, unknown and duplicate fields.
+//
+// Kubernetes decodes into Go structs: unknown fields vanish, nulls count as absent, a wrong type is a 400. This does the
+// same over the schema. Source: KEP-2885 (server-side field validation); messages checked against the real server.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pkg/api/json.h"
+#include "pkg/api/schema.h"
+
+namespace kcube::machinery {
+
+enum class FieldValidation { ignore, warn, strict };
+
+struct Decoded {
+  json::value value;
+  std::vector<std::string> warnings;   // `unknown field "spec.x"`, for Warning headers
+};
+
+// `content_type` may carry parameters; JSON and YAML are known, anything else is 415.
+Result<json::value> parse_body(std::string_view content_type, std::string_view body);
+
+// Checks and normalises `value` as `type`: removes unknown fields (or reports them), drops nulls, turns quantities into
+// their canonical strings. 400 BadRequest when a field has the wrong type or, strictly, when one is unknown.
+Result<Decoded> check_types(json::value value, const api::Type& type, FieldValidation validation);
+
+// Duplicate members of objects in JSON text, as paths: `metadata.name`. Empty for YAML, whose parser refuses them.
+std::vector<std::string> duplicate_fields(std::string_view json_text);
+
+}  // namespace kcube::machinery

@@ -1,0 +1,23 @@
+// OpenAPI documents made from the schema: v3 one document a group and version, v2 one for all.
+// Descriptions are our own and short. Source: OpenAPI 3.0 and Swagger 2.0 specifications, and which vendor extensions
+// kubectl reads (x-kubernetes-group-version-kind, -patch-strategy, -patch-merge-key, -list-type, -list-map-keys, …).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pkg/api/schema.h"
+
+namespace kcube::machinery {
+
+// The index at /openapi/v3: {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1?hash=…"}}}.
+std::string openapi_v3_index(const api::Schema& schema);
+// The document of "api/v1" or "apis/apps/v1"; empty when there is none.
+std::string openapi_v3(const api::Schema& schema, std::string_view group_version_path);
+// /openapi/v2 as JSON.
+std::string openapi_v2(const api::Schema& schema);
+// /openapi/v2 as gnostic's protobuf (`application/com.github.proto-openapi.spec.v2@v1.0+protobuf`), which kubectl asks for.
+std::string openapi_v2_protobuf(const api::Schema& schema);
+
+}  // namespace kcube::machinery
