@@ -1,0 +1,322 @@
+#include "pkg/apiserver/machinery/decode.h"
+
+#include <cctype>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "pkg/api/errors.h"
+#include "pkg/api/quantity.h"
+#include "pkg/api/yaml.h"
+#include "pkg/base/clock.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::machinery {
+namespace {
+
+using api::Field;
+using api::FieldKind;
+using api::Shape;
+using api::Type;
+
+// What Go calls the types, for the messages of its decoder.
+std::string go_type(const Field& field) {
+  switch (field.kind) {
+    case FieldKind::boolean: return "bool";
+    case FieldKind::int32: return "int32";
+    case FieldKind::int64: return "int64";
+    case FieldKind::number: return "float64";
+    case FieldKind::bytes: return "[]uint8";
+    case FieldKind::message: {
+      std::string package(field.type->package);
+      size_t dot = package.rfind('.');
+      return package.substr(dot == std::string::npos ? 0 : dot + 1) + "." + std::string(field.type->short_name);
+    }
+    default: return "string";
+  }
+}
+
+std::string json_kind(const json::value& v) {
+  if (v.is_string()) return "string";
+  if (v.is_bool()) return "bool";
+  if (v.is_object()) return "object";
+  if (v.is_array()) return "array";
+  return "number";
+}
+
+// Walks a value beside its type. Messages name the Go struct and the path without indexes, as encoding/json does;
+// unknown fields are named with indexes.
+class Checker {
+ public:
+  explicit Checker(FieldValidation validation) : validation_(validation) {}
+
+  Result<void> message(json::value& value, const Type& type, const std::string& path, const std::string& indexed_path) {
+    if (!value.is_object()) return wrong_root(value, type);
+    json::object& object = value.get_object();
+    for (auto it = object.begin(); it != object.end();) {
+      std::string_view name = json::view(it->key());
+      const Field* field = type.field(name);
+      std::string at = indexed_path.empty() ? std::string(name) : indexed_path + "." + std::string(name);
+      if (field == nullptr) {
+        if (validation_ != FieldValidation::ignore) unknown_.push_back("unknown field \"" + at + "\"");
+        it = erase(object, it);
+        continue;
+      }
+      if (it->value().is_null()) {
+        it = erase(object, it);
+        continue;
+      }
+      std::string plain = path.empty() ? std::string(name) : path + "." + std::string(name);
+      if (auto r = member(it->value(), *field, type, plain, at); !r) return r;
+      ++it;
+    }
+    return {};
+  }
+
+  const std::vector<std::string>& unknown() const { return unknown_; }
+
+ private:
+  // Keeps the order of the others: Boost's own erase moves the last into the gap.
+  static json::object::iterator erase(json::object& object, json::object::iterator it) {
+    return object.stable_erase(it);
+  }
+
+  static std::unexpected<Status> mismatch(const std::string& what, const Type& owner, const std::string& path, const std::string& go) {
+    return fail(Status::bad_request("json: cannot unmarshal " + what + " into Go struct field " + std::string(owner.short_name) + "." + path +
+                                    " of type " + go));
+  }
+
+  static std::unexpected<Status> wrong_root(const json::value& value, const Type& type) {
+    return fail(Status::bad_request("json: cannot unmarshal " + json_kind(value) + " into Go value of type " + go_type({.kind = FieldKind::message, .type = &type})));
+  }
+
+  Result<void> member(json::value& value, const Field& field, const Type& owner, const std::string& path, const std::string& indexed) {
+    switch (field.shape) {
+      case Shape::single: return one(value, field, owner, path, indexed);
+      case Shape::list: {
+        if (!value.is_array()) return mismatch(json_kind(value), owner, path, "[]" + go_type(field));
+        size_t i = 0;
+        for (json::value& item : value.get_array()) {
+          std::string at = indexed + "[" + std::to_string(i++) + "]";
+          if (item.is_null()) {
+            item = zero(field);
+            continue;
+          }
+          if (auto r = one(item, field, owner, path, at); !r) return r;
+        }
+        return {};
+      }
+      case Shape::map: {
+        if (!value.is_object()) return mismatch(json_kind(value), owner, path, "map[string]" + go_type(field));
+        for (auto& m : value.get_object()) {
+          if (m.value().is_null()) {
+            m.value() = zero(field);
+            continue;
+          }
+          if (auto r = one(m.value(), field, owner, path, indexed + "." + std::string(m.key())); !r) return r;
+        }
+        return {};
+      }
+      case Shape::map_of_list: {
+        if (!value.is_object()) return mismatch(json_kind(value), owner, path, "map[string][]" + go_type(field));
+        for (auto& m : value.get_object()) {
+          if (!m.value().is_array()) return mismatch(json_kind(m.value()), owner, path, "[]" + go_type(field));
+          for (json::value& item : m.value().get_array())
+            if (auto r = one(item, field, owner, path, indexed); !r) return r;
+        }
+        return {};
+      }
+    }
+    return {};
+  }
+
+  static json::value zero(const Field& field) {
+    switch (field.kind) {
+      case FieldKind::message:
+      case FieldKind::raw: return json::object();
+      case FieldKind::boolean: return false;
+      case FieldKind::int32:
+      case FieldKind::int64:
+      case FieldKind::number: return 0;
+      case FieldKind::any: return nullptr;
+      default: return "";
+    }
+  }
+
+  Result<void> one(json::value& value, const Field& field, const Type& owner, const std::string& path, const std::string& indexed) {
+    switch (field.kind) {
+      case FieldKind::string:
+        if (!value.is_string()) return mismatch(json_kind(value), owner, path, "string");
+        return {};
+      case FieldKind::boolean:
+        if (!value.is_bool()) return mismatch(json_kind(value), owner, path, "bool");
+        return {};
+      case FieldKind::int32:
+      case FieldKind::int64: return integer(value, field, owner, path);
+      case FieldKind::number:
+        if (!value.is_number()) return mismatch(json_kind(value), owner, path, "float64");
+        return {};
+      case FieldKind::bytes: return bytes(value, owner, path);
+      case FieldKind::time:
+      case FieldKind::micro_time: return time(value, field, owner, path);
+      case FieldKind::quantity: return quantity(value);
+      case FieldKind::int_or_string:
+        if (value.is_string() || value.is_int64()) return {};
+        if (value.is_number()) return integer(value, {.kind = FieldKind::int32}, owner, path);
+        return mismatch(json_kind(value), owner, path, "intstr.IntOrString");
+      case FieldKind::raw: return {};
+      case FieldKind::any: return {};
+      case FieldKind::message:
+        if (!value.is_object()) return mismatch(json_kind(value), owner, path, go_type(field));
+        return message(value, *field.type, path, indexed);
+    }
+    return {};
+  }
+
+  static Result<void> integer(json::value& value, const Field& field, const Type& owner, const std::string& path) {
+    std::string go = field.kind == FieldKind::int32 ? "int32" : "int64";
+    if (!value.is_number()) return mismatch(json_kind(value), owner, path, go);
+    // 2.0 is an integer to Kubernetes' decoder; 2.5 is not.
+    if (value.is_double()) {
+      double d = value.get_double();
+      if (d != std::floor(d) || std::abs(d) > 9e18) return mismatch("number " + json::serialize(value), owner, path, go);
+      value = static_cast<int64_t>(d);
+    }
+    bool fits = value.is_int64();
+    if (fits && field.kind == FieldKind::int32)
+      fits = value.get_int64() >= std::numeric_limits<int32_t>::min() && value.get_int64() <= std::numeric_limits<int32_t>::max();
+    if (!fits) return mismatch("number " + json::serialize(value), owner, path, go);
+    return {};
+  }
+
+  static Result<void> bytes(json::value& value, const Type& owner, const std::string& path) {
+    if (!value.is_string()) return mismatch(json_kind(value), owner, path, "[]uint8");
+    std::string_view text = json::view(value.get_string());
+    if (base64_decode(text)) return {};
+    // Line breaks are allowed in base64 by Go's decoder: drop them and try again.
+    std::string joined;
+    for (char c : text)
+      if (c != '\n' && c != '\r') joined += c;
+    if (base64_decode(joined)) {
+      value = json::key(joined);
+      return {};
+    }
+    size_t bad = 0;
+    while (bad < text.size() && (std::isalnum(static_cast<unsigned char>(text[bad])) || text[bad] == '+' || text[bad] == '/')) ++bad;
+    return fail(Status::bad_request("illegal base64 data at input byte " + std::to_string(bad)));
+  }
+
+  static Result<void> time(json::value& value, const Field& field, const Type& owner, const std::string& path) {
+    if (!value.is_string()) return mismatch(json_kind(value), owner, path, "string");
+    SystemTime t;
+    std::string_view text = json::view(value.get_string());
+    if (!parse_time(text, t))
+      return fail(Status::bad_request("parsing time \"" + std::string(text) + "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" +
+                                      std::string(text) + "\" as \"2006\""));
+    value = json::key(field.kind == FieldKind::time ? format_time(t) : format_micro_time(t));
+    return {};
+  }
+
+  static Result<void> quantity(json::value& value) {
+    std::string text = value.is_string() ? std::string(json::view(value.get_string())) : json::serialize(value);
+    auto q = api::Quantity::parse(text);
+    if (!q || value.is_object() || value.is_array() || value.is_bool())
+      return fail(Status::bad_request(q ? "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                                        : q.error().message()));
+    value = json::key(q->to_string());
+    return {};
+  }
+
+  FieldValidation validation_;
+  std::vector<std::string> unknown_;
+};
+
+// Finds duplicate members in JSON text that has parsed already, so that no syntax needs checking.
+class DuplicateFinder {
+ public:
+  explicit DuplicateFinder(std::string_view text) : text_(text) {}
+  std::vector<std::string> run() {
+    value("");
+    return std::move(found_);
+  }
+
+ private:
+  void space() {
+    while (at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_]))) ++at_;
+  }
+  std::string string() {
+    std::string out;
+    for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
+      if (text_[at_] == '\\' && at_ + 1 < text_.size()) out += text_[at_++];
+      out += text_[at_];
+    }
+    ++at_;
+    return out;
+  }
+  void value(const std::string& path) {
+    space();
+    if (at_ >= text_.size()) return;
+    if (text_[at_] == '{') return object(path);
+    if (text_[at_] == '[') return array(path);
+    if (text_[at_] == '"') {
+      string();
+      return;
+    }
+    while (at_ < text_.size() && std::string_view(",]} \t\r\n").find(text_[at_]) == std::string_view::npos) ++at_;
+  }
+  void object(const std::string& path) {
+    std::set<std::string> names;
+    ++at_;
+    for (space(); at_ < text_.size() && text_[at_] != '}'; space()) {
+      if (text_[at_] == ',') {
+        ++at_;
+        continue;
+      }
+      std::string name = string();
+      std::string at = path.empty() ? name : path + "." + name;
+      if (!names.insert(name).second) found_.push_back(at);
+      space();
+      ++at_;  // ':'
+      value(at);
+    }
+    ++at_;
+  }
+  void array(const std::string& path) {
+    ++at_;
+    size_t i = 0;
+    for (space(); at_ < text_.size() && text_[at_] != ']'; space()) {
+      if (text_[at_] == ',') {
+        ++at_;
+        continue;
+      }
+      value(path + "[" + std::to_string(i++) + "]");
+    }
+    ++at_;
+  }
+
+  std::string_view text_;
+  size_t at_ = 0;
+  std::vector<std::string> found_;
+};
+
+}  // namespace
+
+Result<json::value> parse_body(std::string_view content_type, std::string_view body) {
+  std::string media = to_lower(trim(content_type.substr(0, content_type.find(';'))));
+  if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml" || media == "application/apply-patch+yaml")
+    return api::parse_yaml(body);
+  if (media.empty() || media == "application/json" || media.ends_with("+json")) return json::parse(body);
+  return fail(api::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
+}
+
+Result<Decoded> check_types(json::value value, const Type& type, FieldValidation validation) {
+  Checker checker(validation);
+  if (auto r = checker.message(value, type, "", ""); !r) return fail(r.error());
+  if (validation == FieldValidation::strict && !checker.unknown().empty())
+    return fail(Status::bad_request("strict decoding error: " + join(checker.unknown(), ", ")));
+  return Decoded{std::move(value), checker.unknown()};
+}
+
+std::vector<std::string> duplicate_fields(std::string_view json_text) { return DuplicateFinder(json_text).run(); }
+
+}  // namespace kcube::machinery

@@ -1,0 +1,348 @@
+#include "pkg/apiserver/machinery/patch.h"
+
+#include <optional>
+
+#include "pkg/base/strings.h"
+
+namespace kcube::machinery {
+namespace {
+
+constexpr size_t kMaxOperations = 10'000;
+
+Status does_not_apply(std::string message) { return {422, "Invalid", std::move(message)}; }
+
+// --- JSON Pointer (RFC 6901) ---
+Result<std::vector<std::string>> pointer(std::string_view text) {
+  std::vector<std::string> out;
+  if (text.empty()) return out;
+  if (text[0] != '/') return fail(Status::bad_request("jsonpatch path \"" + std::string(text) + "\" does not start with '/'"));
+  for (std::string_view part : split(text.substr(1), '/')) out.push_back(replace_all(replace_all(std::string(part), "~1", "/"), "~0", "~"));
+  return out;
+}
+
+std::optional<size_t> array_index(const std::string& token, size_t size, bool allow_end) {
+  if (token == "-") return allow_end ? std::optional(size) : std::nullopt;
+  auto index = parse_int<size_t>(token);
+  if (!index || *index > size || (*index == size && !allow_end)) return std::nullopt;
+  return index;
+}
+
+json::value* walk(json::value& root, const std::vector<std::string>& path, size_t depth) {
+  json::value* here = &root;
+  for (size_t i = 0; i < depth && here != nullptr; ++i) {
+    if (here->is_object()) {
+      here = here->get_object().if_contains(json::key(path[i]));
+    } else if (here->is_array()) {
+      auto index = array_index(path[i], here->get_array().size(), false);
+      here = index ? &here->get_array()[*index] : nullptr;
+    } else {
+      here = nullptr;
+    }
+  }
+  return here;
+}
+
+class JsonPatch {
+ public:
+  explicit JsonPatch(json::value& root) : root_(root) {}
+
+  Result<void> run(const json::value& operation) {
+    if (!operation.is_object()) return fail(Status::bad_request("jsonpatch operation is not an object"));
+    std::string_view op = json::get_string(operation, {"op"});
+    auto path = pointer(json::get_string(operation, {"path"}));
+    if (!path) return fail(path.error());
+    const json::value* value = json::find(&operation, "value");
+    if ((op == "add" || op == "replace" || op == "test") && value == nullptr && op != "test")
+      return fail(Status::bad_request("jsonpatch " + std::string(op) + " operation without a value"));
+    if (op == "add") return add(*path, *value);
+    if (op == "remove") return remove(*path);
+    if (op == "replace") return replace(*path, *value);
+    if (op == "test") return test(*path, value == nullptr ? json::value() : *value);
+    if (op == "move" || op == "copy") {
+      auto from = pointer(json::get_string(operation, {"from"}));
+      if (!from) return fail(from.error());
+      json::value* source = walk(root_, *from, from->size());
+      if (source == nullptr) return missing(op, *from);
+      json::value copy = *source;
+      if (op == "move")
+        if (auto r = remove(*from); !r) return r;
+      return add(*path, copy);
+    }
+    return fail(Status::bad_request("Unexpected kind: " + std::string(op)));
+  }
+
+ private:
+  static std::unexpected<Status> missing(std::string_view op, const std::vector<std::string>& path) {
+    return fail(does_not_apply("the server rejected our request due to an error in our request: " + std::string(op) +
+                               " operation does not apply: doc is missing path: \"/" + join(path, "/") + "\": missing value"));
+  }
+
+  Result<void> add(const std::vector<std::string>& path, const json::value& value) {
+    if (path.empty()) {
+      root_ = value;
+      return {};
+    }
+    json::value* parent = walk(root_, path, path.size() - 1);
+    if (parent == nullptr) return missing("add", path);
+    if (parent->is_object()) {
+      parent->get_object()[json::key(path.back())] = value;
+      return {};
+    }
+    if (!parent->is_array()) return missing("add", path);
+    json::array& array = parent->get_array();
+    auto index = array_index(path.back(), array.size(), true);
+    if (!index) return missing("add", path);
+    array.insert(array.begin() + static_cast<std::ptrdiff_t>(*index), value);
+    return {};
+  }
+
+  Result<void> remove(const std::vector<std::string>& path) {
+    if (path.empty()) return missing("remove", path);
+    json::value* parent = walk(root_, path, path.size() - 1);
+    if (parent != nullptr && parent->is_object()) {
+      json::object& object = parent->get_object();
+      auto it = object.find(json::key(path.back()));
+      if (it == object.end()) return missing("remove", path);
+      object.stable_erase(it);
+      return {};
+    }
+    if (parent == nullptr || !parent->is_array()) return missing("remove", path);
+    json::array& array = parent->get_array();
+    auto index = array_index(path.back(), array.size(), false);
+    if (!index) return missing("remove", path);
+    array.erase(array.begin() + static_cast<std::ptrdiff_t>(*index));
+    return {};
+  }
+
+  Result<void> replace(const std::vector<std::string>& path, const json::value& value) {
+    json::value* target = walk(root_, path, path.size());
+    if (target == nullptr) return missing("replace", path);
+    *target = value;
+    return {};
+  }
+
+  Result<void> test(const std::vector<std::string>& path, const json::value& value) {
+    json::value* target = walk(root_, path, path.size());
+    bool equal = target == nullptr ? value.is_null() : *target == value;
+    if (equal) return {};
+    return fail(does_not_apply("the server rejected our request due to an error in our request: testing value /" + join(path, "/") + " failed"));
+  }
+
+  json::value& root_;
+};
+
+// --- Strategic merge ---
+class StrategicMerge {
+ public:
+  Result<void> merge(json::value& target, const json::value& patch, const api::Type* type) {
+    if (!patch.is_object()) return fail(Status::bad_request("strategic merge patch is not an object"));
+    std::string_view directive = json::get_string(patch, {"$patch"});
+    if (directive == "replace") {
+      target = without_directives(patch);
+      return {};
+    }
+    if (directive == "delete") {
+      target = json::object();
+      return {};
+    }
+    if (!directive.empty() && directive != "merge") return fail(Status::bad_request("Unknown patch directive: " + std::string(directive)));
+    if (!target.is_object()) target = json::object();
+    json::object& object = target.get_object();
+    retain_keys(object, patch);
+    for (const auto& m : patch.get_object()) {
+      std::string_view name = json::view(m.key());
+      if (name == "$patch" || name == "$retainKeys" || name.starts_with("$setElementOrder/")) continue;
+      if (name.starts_with("$deleteFromPrimitiveList/")) {
+        remove_primitives(object, name.substr(25), m.value());
+        continue;
+      }
+      if (auto r = member(object, name, m.value(), patch, type); !r) return r;
+    }
+    // Orders without a list of changes still reorder.
+    for (const auto& m : patch.get_object()) {
+      std::string_view name = json::view(m.key());
+      if (!name.starts_with("$setElementOrder/")) continue;
+      std::string_view list = name.substr(17);
+      const api::Field* field = type == nullptr ? nullptr : type->field(list);
+      if (json::value* v = object.if_contains(json::key(list)); v != nullptr && v->is_array() && m.value().is_array())
+        reorder(v->get_array(), m.value().get_array(), field == nullptr ? std::string_view() : field->patch_merge_key);
+    }
+    return {};
+  }
+
+ private:
+  Result<void> member(json::object& object, std::string_view name, const json::value& value, const json::value& patch, const api::Type* type) {
+    (void)patch;
+    const api::Field* field = type == nullptr ? nullptr : type->field(name);
+    if (value.is_null()) {
+      if (auto it = object.find(json::key(name)); it != object.end()) object.stable_erase(it);
+      return {};
+    }
+    json::value* current = object.if_contains(json::key(name));
+    if (value.is_object() && (field == nullptr || field->shape != api::Shape::list)) {
+      const api::Type* inner = field != nullptr && field->kind == api::FieldKind::message && field->shape == api::Shape::single ? field->type : nullptr;
+      if (current == nullptr || !current->is_object()) {
+        object[json::key(name)] = json::object();
+        current = object.if_contains(json::key(name));
+      }
+      if (field != nullptr && field->kind == api::FieldKind::any) {
+        *current = value;
+        return {};
+      }
+      return merge(*current, value, inner);
+    }
+    if (value.is_array() && field != nullptr && field->shape == api::Shape::list && field->patch_merge) {
+      if (current == nullptr || !current->is_array()) {
+        object[json::key(name)] = json::array();
+        current = object.if_contains(json::key(name));
+      }
+      return merge_list(current->get_array(), value.get_array(), *field);
+    }
+    object[json::key(name)] = without_directives(value);
+    return {};
+  }
+
+  Result<void> merge_list(json::array& target, const json::array& patch, const api::Field& field) {
+    if (field.patch_merge_key.empty()) {
+      for (const json::value& item : patch)
+        if (std::find(target.begin(), target.end(), item) == target.end()) target.push_back(item);
+      return {};
+    }
+    // {"$patch": "replace"} as an element replaces the whole list by the other elements.
+    for (const json::value& item : patch) {
+      if (json::get_string(item, {"$patch"}) == "replace" && json::find(&item, field.patch_merge_key) == nullptr) {
+        json::array replaced;
+        for (const json::value& other : patch)
+          if (json::get_string(other, {"$patch"}).empty()) replaced.push_back(other);
+        target = std::move(replaced);
+        return {};
+      }
+    }
+    for (const json::value& item : patch) {
+      const json::value* key = json::find(&item, field.patch_merge_key);
+      if (key == nullptr)
+        return fail(Status::bad_request("map: " + json::serialize(item) + " does not contain declared merge key: " + std::string(field.patch_merge_key)));
+      auto it = std::find_if(target.begin(), target.end(), [&](const json::value& t) {
+        const json::value* k = json::find(&t, field.patch_merge_key);
+        return k != nullptr && *k == *key;
+      });
+      std::string_view directive = json::get_string(item, {"$patch"});
+      if (directive == "delete") {
+        if (it != target.end()) target.erase(it);
+      } else if (it == target.end()) {
+        json::value added = json::object();
+        if (auto r = merge(added, item, field.type); !r) return r;
+        target.push_back(std::move(added));
+      } else if (directive == "replace") {
+        *it = without_directives(item);
+      } else if (auto r = merge(*it, item, field.type); !r) {
+        return r;
+      }
+    }
+    return {};
+  }
+
+  static void retain_keys(json::object& object, const json::value& patch) {
+    const json::value* keys = json::find(&patch, "$retainKeys");
+    if (keys == nullptr || !keys->is_array()) return;
+    for (auto it = object.begin(); it != object.end();) {
+      bool keep = false;
+      for (const json::value& k : keys->get_array()) keep = keep || json::get_string(&k) == json::view(it->key());
+      it = keep ? it + 1 : object.stable_erase(it);
+    }
+  }
+
+  static void remove_primitives(json::object& object, std::string_view name, const json::value& items) {
+    json::value* list = object.if_contains(json::key(name));
+    if (list == nullptr || !list->is_array()) return;
+    for (const json::value& item : json::get_array(&items)) {
+      json::array& array = list->get_array();
+      for (auto it = array.begin(); it != array.end();) it = *it == item ? array.erase(it) : it + 1;
+    }
+  }
+
+  // Elements named by the order come in that order; the others keep their places relative to their predecessors.
+  static void reorder(json::array& list, const json::array& order, std::string_view merge_key) {
+    auto position = [&](const json::value& item) -> std::ptrdiff_t {
+      const json::value* id = merge_key.empty() ? &item : json::find(&item, merge_key);
+      if (id == nullptr) return -1;
+      for (size_t i = 0; i < order.size(); ++i) {
+        const json::value* o = merge_key.empty() ? &order[i] : json::find(&order[i], merge_key);
+        if (o != nullptr && *o == *id) return static_cast<std::ptrdiff_t>(i);
+      }
+      return -1;
+    };
+    std::vector<json::value> named(order.size());
+    std::vector<bool> have(order.size(), false);
+    std::vector<json::value> others;
+    for (json::value& item : list) {
+      std::ptrdiff_t p = position(item);
+      if (p >= 0 && !have[static_cast<size_t>(p)]) {
+        have[static_cast<size_t>(p)] = true;
+        named[static_cast<size_t>(p)] = std::move(item);
+      } else {
+        others.push_back(std::move(item));
+      }
+    }
+    json::array out;
+    for (size_t i = 0; i < named.size(); ++i)
+      if (have[i]) out.push_back(std::move(named[i]));
+    for (json::value& item : others) out.push_back(std::move(item));
+    list = std::move(out);
+  }
+
+  static json::value without_directives(const json::value& v) {
+    if (v.is_object()) {
+      json::object out;
+      for (const auto& m : v.get_object())
+        if (!m.key().starts_with("$") && !m.value().is_null()) out[m.key()] = without_directives(m.value());
+      return out;
+    }
+    if (v.is_array()) {
+      json::array out;
+      for (const json::value& item : v.get_array())
+        if (!item.is_object() || json::get_string(item, {"$patch"}).empty()) out.push_back(without_directives(item));
+      return out;
+    }
+    return v;
+  }
+};
+
+}  // namespace
+
+Result<json::value> json_patch(const json::value& object, const json::value& operations) {
+  if (!operations.is_array()) return fail(Status::bad_request("error decoding patch: json: cannot unmarshal " +
+                                                              std::string(operations.is_object() ? "object" : "value") + " into Go value of type jsonpatch.Patch"));
+  if (operations.get_array().size() > kMaxOperations)
+    return fail(Status(413, "RequestEntityTooLarge", "The allowed maximum operations in a JSON patch is 10000, got " +
+                                                         std::to_string(operations.get_array().size())));
+  json::value result = object;
+  JsonPatch patch(result);
+  for (const json::value& operation : operations.get_array())
+    if (auto r = patch.run(operation); !r) return fail(r.error());
+  return result;
+}
+
+json::value merge_patch(const json::value& object, const json::value& patch) {
+  if (!patch.is_object()) return patch;
+  json::value result = object.is_object() ? object : json::value(json::object());
+  json::object& target = result.get_object();
+  for (const auto& m : patch.get_object()) {
+    if (m.value().is_null()) {
+      if (auto it = target.find(m.key()); it != target.end()) target.stable_erase(it);
+    } else {
+      json::value& slot = target[m.key()];
+      slot = merge_patch(slot, m.value());
+    }
+  }
+  return result;
+}
+
+Result<json::value> strategic_merge_patch(const json::value& object, const json::value& patch, const api::Type& type) {
+  json::value result = object;
+  StrategicMerge merger;
+  if (auto r = merger.merge(result, patch, &type); !r) return fail(r.error());
+  return result;
+}
+
+}  // namespace kcube::machinery
