@@ -1,9 +1,10 @@
 // The HTTP server: connections that cost memory, not threads.
 //
-// An epoll reactor accepts, shakes hands (TLS) and parks idle connections; a complete request head is handed to an
-// elastic pool where cpp-httplib parses it and the handler runs. A handler may detach its connection: a watch goes on as
-// a chunked stream fed from any thread, an upgrade becomes a raw byte tunnel. Limits keep strangers cheap: see
-// ServerOptions. HTTP/1.1 only (clients fall back by ALPN). Source: RFC 9110, 9112; design decision 5.
+// A reactor accepts, shakes hands (TLS), reads whole requests without blocking and parks idle connections. Its threads
+// share one epoll and take one event at a time; the thread that completes a request runs the handler, and a supervisor
+// adds threads when handlers block (never when they only compute). cpp-httplib parses the head. A handler may detach its
+// connection: a watch goes on as a chunked stream fed from any thread, an upgrade becomes a raw byte tunnel. Limits keep
+// strangers cheap: see ServerOptions. HTTP/1.1 only (clients fall back by ALPN). Source: RFC 9110, 9112; decision 5.
 #pragma once
 
 #include <chrono>
@@ -62,6 +63,8 @@ struct Request {
   std::string peer_common_name;
   std::vector<std::string> peer_organizations;
   std::string peer_certificate_der;
+  // A certificate came but does not verify (unknown issuer, expired, wrong usage): answer 401, as kube-apiserver does.
+  bool peer_certificate_invalid = false;
 };
 
 // A detached response: a chunked body fed from any thread. Bounded: when the client does not read, write() says so.
@@ -112,7 +115,7 @@ struct TlsOptions {
 };
 
 struct ServerOptions {
-  std::string address = "0.0.0.0";          // or "::", or a Unix socket path with a leading '/'
+  std::string address = "0.0.0.0";          // or "::", or a Unix socket path with a leading '/' (never TLS)
   uint16_t port = 0;                        // 0: any free port
   // Several listeners of one server: more {address, port}.
   std::vector<std::pair<std::string, uint16_t>> more;

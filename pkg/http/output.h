@@ -1,0 +1,41 @@
+// What waits to be sent on one connection: pieces shared with other receivers, sent in as few records as possible.
+// One thread at a time (the connection's lock).
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pkg/http/transport.h"
+
+namespace kcube::http {
+
+struct Piece {
+  std::shared_ptr<const std::string> shared;  // when null, `text`
+  std::string text;
+  const std::string& bytes() const { return shared ? *shared : text; }
+};
+
+class OutputQueue {
+ public:
+  void push(Piece piece) {
+    if (!piece.bytes().empty()) pieces_.push_back(std::move(piece));
+  }
+  bool empty() const { return pieces_.empty() && staged_.empty(); }
+  // ok: all sent. `sent` grows by the bytes that left.
+  Io flush(Transport& transport, size_t* sent);
+
+ private:
+  Io flush_plain(Transport& transport, size_t* sent);
+  Io flush_tls(Transport& transport, size_t* sent);
+  void stage();
+  void drop(size_t bytes);
+
+  std::deque<Piece> pieces_;
+  size_t offset_ = 0;        // into the first piece
+  std::string staged_;       // small pieces gathered for one TLS record; sent before pieces_
+  size_t staged_offset_ = 0;
+};
+
+}  // namespace kcube::http
