@@ -61,7 +61,6 @@ struct ParsedCertificate {
 Result<ParsedCertificate> parse_certificate(const std::string& pem);
 // SHA-256 over the DER of the first certificate, lower-case hex: what a join token pins.
 Result<std::string> certificate_hash(const std::string& pem);
-// Fetches the certificate chain that `https://host:port` presents without trusting it (for pinning).
 std::string sha256_hex(std::string_view bytes);
 std::string sha256(std::string_view bytes);                            // raw 32 bytes
 std::string hmac_sha256(std::string_view key, std::string_view bytes);
