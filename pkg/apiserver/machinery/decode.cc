@@ -1,6 +1,7 @@
 #include "pkg/apiserver/machinery/decode.h"
 
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -217,8 +218,16 @@ class Checker {
     return {};
   }
 
+  // As a person writes it: Boost's own form of 0.5 is 5E-1, which is a quantity of another format.
+  static std::string number_text(const json::value& value) {
+    if (!value.is_double()) return json::serialize(value);
+    char buffer[64];
+    auto end = std::to_chars(buffer, buffer + sizeof buffer, value.get_double(), std::chars_format::fixed).ptr;
+    return {buffer, end};
+  }
+
   static Result<void> quantity(json::value& value) {
-    std::string text = value.is_string() ? std::string(json::view(value.get_string())) : json::serialize(value);
+    std::string text = value.is_string() ? std::string(json::view(value.get_string())) : number_text(value);
     auto q = api::Quantity::parse(text);
     if (!q || value.is_object() || value.is_array() || value.is_bool())
       return fail(Status::bad_request(q ? "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"

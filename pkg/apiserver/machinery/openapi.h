@@ -17,7 +17,5 @@ std::string openapi_v3_index(const api::Schema& schema);
 std::string openapi_v3(const api::Schema& schema, std::string_view group_version_path);
 // /openapi/v2 as JSON.
 std::string openapi_v2(const api::Schema& schema);
-// /openapi/v2 as gnostic's protobuf (`application/com.github.proto-openapi.spec.v2@v1.0+protobuf`), which kubectl asks for.
-std::string openapi_v2_protobuf(const api::Schema& schema);
 
 }  // namespace kcube::machinery

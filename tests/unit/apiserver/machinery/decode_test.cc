@@ -1,0 +1,67 @@
+#include "pkg/apiserver/machinery/decode.h"
+
+#include <gtest/gtest.h>
+
+namespace kcube::machinery {
+namespace {
+
+const api::Type& type_of(std::string_view kind) { return *api::Schema::builtin().find_kind("", "v1", kind); }
+
+Result<Decoded> decode(std::string_view kind, std::string_view text, FieldValidation validation = FieldValidation::warn) {
+  auto value = json::parse(text);
+  EXPECT_TRUE(value);
+  return check_types(std::move(*value), type_of(kind), validation);
+}
+
+// The messages are those of kube-apiserver 1.36.
+TEST(Decode, NamesTheFieldOfTheWrongType) {
+  struct Case {
+    const char *kind, *text, *message;
+  };
+  for (const Case& c : {
+           Case{"Pod", R"({"spec":{"hostNetwork":"x"}})", "json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool"},
+           {"Pod", R"({"spec":{"containers":"x"}})", "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type []v1.Container"},
+           {"ConfigMap", R"({"data":{"a":1}})", "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"},
+           {"ConfigMap", R"({"metadata":{"name":5}})", "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"},
+           {"Service", R"({"spec":{"ports":[{"port":"x"}]}})", "json: cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32"},
+           {"Service", R"({"spec":{"ports":[{"port":99999999999}]}})",
+            "json: cannot unmarshal number 99999999999 into Go struct field ServicePort.spec.ports.port of type int32"},
+           {"Secret", R"({"data":{"a":"!!"}})", "illegal base64 data at input byte 0"},
+           {"Pod", R"({"metadata":{"creationTimestamp":"x"}})", "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\""},
+       }) {
+    auto r = decode(c.kind, c.text);
+    ASSERT_FALSE(r) << c.text;
+    EXPECT_EQ(r.error().code(), 400);
+    EXPECT_EQ(r.error().message(), c.message);
+  }
+}
+
+TEST(Decode, PrunesUnknownFieldsAndSaysSo) {
+  auto r = decode("Pod", R"({"spec":{"foo":1,"containers":[{"name":"c","bar":2}]},"metadata":{"name":null,"creationTimestamp":null}})");
+  ASSERT_TRUE(r);
+  EXPECT_EQ(json::serialize(r->value), R"({"spec":{"containers":[{"name":"c"}]},"metadata":{}})");
+  EXPECT_EQ(r->warnings, (std::vector<std::string>{"unknown field \"spec.foo\"", "unknown field \"spec.containers[0].bar\""}));
+  EXPECT_EQ(decode("Pod", R"({"spec":{"foo":1}})", FieldValidation::strict).error().message(), "strict decoding error: unknown field \"spec.foo\"");
+  EXPECT_TRUE(decode("Pod", R"({"spec":{"foo":1}})", FieldValidation::ignore)->warnings.empty());
+}
+
+TEST(Decode, NormalisesQuantitiesTimesAndWholeNumbers) {
+  auto r = decode("Pod", R"({"metadata":{"creationTimestamp":"2026-01-01T01:00:00+01:00"},"spec":{"priority":2.0,"containers":[{"resources":{"limits":{"cpu":0.5,"memory":"1024Mi"}}}]}})");
+  ASSERT_TRUE(r);
+  EXPECT_EQ(json::serialize(r->value),
+            R"({"metadata":{"creationTimestamp":"2026-01-01T00:00:00Z"},"spec":{"priority":2,"containers":[{"resources":{"limits":{"cpu":"500m","memory":"1Gi"}}}]}})");
+}
+
+TEST(Decode, FindsDuplicateMembers) {
+  EXPECT_EQ(duplicate_fields(R"({"metadata":{"name":"a","name":"b"},"x":[{"y":1,"y":2}],"s":"{\"a\":1,\"a\":2}"})"),
+            (std::vector<std::string>{"metadata.name", "x[0].y"}));
+}
+
+TEST(Decode, KnowsMediaTypes) {
+  EXPECT_TRUE(parse_body("application/json; charset=utf-8", "{}"));
+  EXPECT_TRUE(parse_body("application/yaml", "a: b"));
+  EXPECT_EQ(parse_body("text/plain", "{}").error().code(), 415);
+}
+
+}  // namespace
+}  // namespace kcube::machinery

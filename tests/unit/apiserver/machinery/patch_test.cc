@@ -1,0 +1,67 @@
+#include "pkg/apiserver/machinery/patch.h"
+
+#include <gtest/gtest.h>
+
+namespace kcube::machinery {
+namespace {
+
+json::value j(std::string_view text) {
+  auto v = json::parse(text);
+  EXPECT_TRUE(v) << text;
+  return v ? std::move(*v) : json::value();
+}
+
+const api::Type& pod() { return *api::Schema::builtin().find_kind("", "v1", "Pod"); }
+
+TEST(JsonPatch, AppliesEveryOperation) {
+  auto r = json_patch(j(R"({"a":{"b":[1,2]},"c/d":0})"),
+                      j(R"([{"op":"add","path":"/a/b/1","value":9},{"op":"add","path":"/a/b/-","value":3},{"op":"remove","path":"/a/b/0"},
+                            {"op":"replace","path":"/c~1d","value":true},{"op":"copy","from":"/a/b","path":"/e"},{"op":"move","from":"/e/0","path":"/f"},
+                            {"op":"test","path":"/f","value":9}])"));
+  ASSERT_TRUE(r) << r.error().message();
+  EXPECT_EQ(*r, j(R"({"a":{"b":[9,2,3]},"c/d":true,"e":[2,3],"f":9})"));
+}
+
+TEST(JsonPatch, RefusesWhatDoesNotApply) {
+  EXPECT_EQ(json_patch(j("{}"), j(R"([{"op":"remove","path":"/x"}])")).error().code(), 422);
+  EXPECT_EQ(json_patch(j(R"({"a":1})"), j(R"([{"op":"test","path":"/a","value":2}])")).error().code(), 422);
+  EXPECT_EQ(json_patch(j("{}"), j("{}")).error().code(), 400);
+  EXPECT_EQ(json_patch(j("{}"), j(R"([{"op":"dance","path":"/x"}])")).error().code(), 400);
+}
+
+TEST(MergePatch, NullDeletes) {
+  EXPECT_EQ(merge_patch(j(R"({"a":1,"b":{"c":1,"d":[1]}})"), j(R"({"a":null,"b":{"d":[2]},"e":{"f":null,"g":1}})")), j(R"({"b":{"c":1,"d":[2]},"e":{"g":1}})"));
+}
+
+TEST(StrategicMerge, MergesListsByTheirKey) {
+  auto r = strategic_merge_patch(j(R"({"spec":{"containers":[{"name":"a","image":"1","args":["x"]},{"name":"b","image":"1"}]}})"),
+                                 j(R"({"spec":{"containers":[{"name":"b","image":"2"},{"name":"c","image":"3"},{"name":"a","args":["y"]}]}})"), pod());
+  ASSERT_TRUE(r);
+  EXPECT_EQ(*r, j(R"({"spec":{"containers":[{"name":"a","image":"1","args":["y"]},{"name":"b","image":"2"},{"name":"c","image":"3"}]}})"));
+}
+
+TEST(StrategicMerge, FollowsDirectives) {
+  auto merged = [](const char* object, const char* patch) {
+    auto r = strategic_merge_patch(j(object), j(patch), pod());
+    EXPECT_TRUE(r);
+    return r ? *r : json::value();
+  };
+  EXPECT_EQ(merged(R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})", R"({"spec":{"containers":[{"name":"a","$patch":"delete"}]}})"),
+            j(R"({"spec":{"containers":[{"name":"b"}]}})"));
+  EXPECT_EQ(merged(R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})", R"({"spec":{"containers":[{"name":"c"},{"$patch":"replace"}]}})"),
+            j(R"({"spec":{"containers":[{"name":"c"}]}})"));
+  EXPECT_EQ(merged(R"({"metadata":{"finalizers":["a","b"]}})", R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["a"],"finalizers":["c"]}})"),
+            j(R"({"metadata":{"finalizers":["b","c"]}})"));
+  EXPECT_EQ(merged(R"({"metadata":{"labels":{"a":"1","b":"2"}}})", R"({"metadata":{"labels":{"a":null,"$patch":"merge","c":"3"}}})"),
+            j(R"({"metadata":{"labels":{"b":"2","c":"3"}}})"));
+  EXPECT_EQ(merged(R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})",
+                   R"({"spec":{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}],"containers":[{"name":"b","image":"x"}]}})"),
+            j(R"({"spec":{"containers":[{"name":"b","image":"x"},{"name":"a"}]}})"));
+}
+
+TEST(StrategicMerge, NeedsTheMergeKey) {
+  EXPECT_EQ(strategic_merge_patch(j("{}"), j(R"({"spec":{"containers":[{"image":"x"}]}})"), pod()).error().code(), 400);
+}
+
+}  // namespace
+}  // namespace kcube::machinery
