@@ -27,16 +27,22 @@ struct ClientRequest {
   std::chrono::milliseconds connect_timeout{std::chrono::seconds(5)};
   bool follow_redirects = false;
   bool http2_prior_knowledge = false;       // gRPC probes
-  std::string netns_path;                   // connect from inside this network namespace when set
+  // Connect from inside this network namespace when set. Such connections are never shared nor reused, because the same
+  // address means another host elsewhere; names are resolved in the caller's namespace.
+  std::string netns_path;
+  std::string unix_socket;                  // connect to this socket instead of the URL's host when set
+  bool environment_proxy = false;           // obey https_proxy and its kin: for registries, never inside the cluster
+  uint64_t max_body_bytes = uint64_t{256} << 20;   // send() fails beyond
 };
 
 struct ClientResponse {
   int status = 0;
-  Headers headers;
+  Headers headers;                          // and trailers behind them
   std::string body;
 };
 
-// A request whose body arrives piece by piece; destroying it cancels.
+// A request whose body arrives piece by piece; destroying it cancels, and waits for a callback that runs right now
+// (unless called from inside it): no callback comes afterwards.
 class ClientStream {
  public:
   virtual ~ClientStream() = default;

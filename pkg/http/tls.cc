@@ -147,6 +147,11 @@ SslPtr connect_ssl(const TlsContext& context, const std::string& name, bool veri
   return ssl;
 }
 
+std::string verify_error(SSL* ssl) {
+  long result = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+  return result == X509_V_OK ? "" : X509_verify_cert_error_string(result);
+}
+
 Peer peer_of(SSL* ssl) {
   Peer peer;
   if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) peer.server_name = name;

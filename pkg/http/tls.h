@@ -28,6 +28,9 @@ SslPtr accept_ssl(const TlsContext& context);
 // A fresh connection in connect state that will verify `name` (host name or address).
 SslPtr connect_ssl(const TlsContext& context, const std::string& name, bool verify);
 
+// Why the peer's certificate was not accepted; empty when it was.
+std::string verify_error(SSL* ssl);
+
 struct Peer {
   bool present = false, valid = false;
   std::string common_name, der;
