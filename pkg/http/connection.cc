@@ -21,7 +21,7 @@ thread_local const Connection* running_here = nullptr;
 }  // namespace
 
 Connection::Connection(Reactor& reactor, uint64_t id, Fd fd, SslPtr ssl, std::string remote_address)
-    : reactor_(reactor), id_(id), remote_address_(std::move(remote_address)),
+    : owner_(reactor.shared_from_this()), reactor_(reactor), id_(id), remote_address_(std::move(remote_address)),
       transport_(std::make_unique<Transport>(std::move(fd), std::move(ssl))),
       state_(transport_->ssl() ? State::handshake : State::head) {
   set_deadline(reactor.options().header_deadline);

@@ -81,6 +81,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void set_deadline(std::chrono::milliseconds from_now);
   std::string answer_head(int status, const Headers& headers, uint64_t body_bytes);
 
+  const std::shared_ptr<Reactor> owner_;
   Reactor& reactor_;
   const uint64_t id_;
   const std::string remote_address_;

@@ -67,14 +67,20 @@ Reactor::Reactor(ServerOptions options, Handler handler, TlsContext context)
     : options_(std::move(options)), handler_(std::move(handler)), context_(std::move(context)),
       base_threads_(std::min<size_t>(options_.max_threads, std::max(2U, std::thread::hardware_concurrency()))) {}
 
-Reactor::~Reactor() {
+void Reactor::finish() {
   stop(std::chrono::milliseconds(0));
-  std::unique_lock lock(workers_mutex_);
-  workers_changed_.wait(lock, [&] { return workers_.empty(); });
-  lock.unlock();
-  // Streams held by others may outlive us only as dead ones.
-  for (auto& shard : shards_) shard.connections.clear();
-  posted_.clear();
+  {
+    std::unique_lock lock(workers_mutex_);
+    workers_changed_.wait(lock, [&] { return workers_.empty(); });
+  }
+  for (auto& shard : shards_) {
+    std::lock_guard lock(shard.mutex);
+    shard.connections.clear();
+  }
+  {
+    std::lock_guard lock(posted_mutex_);
+    posted_.clear();
+  }
   for (auto& listener : listeners_)
     if (!listener.unix_path.empty()) ::unlink(listener.unix_path.c_str());
 }
@@ -169,6 +175,7 @@ void Reactor::post(std::shared_ptr<Connection> connection) {
   bool first;
   {
     std::lock_guard lock(posted_mutex_);
+    if (quit_) return;  // nobody would take it
     first = posted_.empty();
     posted_.push_back(std::move(connection));
   }

@@ -31,15 +31,17 @@ struct Listener {
 
 class SocketTunnel;
 
-class Reactor {
+// Lives until the last connection that somebody still holds is gone; finish() ends its threads long before.
+class Reactor final : public std::enable_shared_from_this<Reactor> {
  public:
   Reactor(ServerOptions options, Handler handler, TlsContext context);
-  ~Reactor();
 
   Result<void> open();
   void add_listener(Listener listener);
   void start();
   void stop(std::chrono::milliseconds deadline);
+  // stop(), then waits for every thread. Not from one of them.
+  void finish();
   void set_context(TlsContext context);
 
   // --- For connections, any thread ---

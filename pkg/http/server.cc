@@ -77,7 +77,8 @@ Result<Listener> listen_tcp(const std::string& address, uint16_t port, bool tls)
 
 class ReactorServer final : public Server {
  public:
-  ReactorServer(std::unique_ptr<Reactor> reactor, uint16_t port) : reactor_(std::move(reactor)), port_(port) {}
+  ReactorServer(std::shared_ptr<Reactor> reactor, uint16_t port) : reactor_(std::move(reactor)), port_(port) {}
+  ~ReactorServer() override { reactor_->finish(); }
   void start() override { reactor_->start(); }
   void stop(std::chrono::milliseconds deadline) override { reactor_->stop(deadline); }
   uint16_t port() const override { return port_; }
@@ -90,7 +91,7 @@ class ReactorServer final : public Server {
   size_t connections() const override { return reactor_->connections(); }
 
  private:
-  std::unique_ptr<Reactor> reactor_;
+  std::shared_ptr<Reactor> reactor_;
   uint16_t port_;
 };
 
@@ -105,7 +106,7 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options, Handler ha
   }
   auto addresses = options.more;
   addresses.insert(addresses.begin(), {options.address, options.port});
-  auto reactor = std::make_unique<Reactor>(options, std::move(handler), std::move(context));
+  auto reactor = std::make_shared<Reactor>(options, std::move(handler), std::move(context));
   if (auto ok = reactor->open(); !ok) return fail(ok.error());
   uint16_t port = 0;
   for (const auto& [address, number] : addresses) {

@@ -132,6 +132,8 @@ struct ServerOptions {
   uint64_t stream_buffer_bytes = 4 << 20;
 };
 
+// Destroying it stops it at once and waits for handlers that still run. Responders and streams may outlive it: they
+// then lead nowhere.
 class Server {
  public:
   // Binds at once, so that a port in use is known before anything else starts: 409 "KC_PORT_IN_USE".

@@ -19,7 +19,10 @@ class Kubectl : public testing::TestWithParam<Flavour> {
     char path[] = "/tmp/kcube-kubectl-XXXXXX";
     directory_ = ::mkdtemp(path);
   }
-  void TearDown() override { (void)file::remove_tree(directory_); }
+  void TearDown() override {
+    (void)file::remove_tree(directory_);
+    if (!IsSkipped()) EXPECT_EQ(websockets_seen_, GetParam().websockets);
+  }
   std::string kubectl() const {
     std::string on = GetParam().websockets ? "true" : "false";
     return "HOME=" + directory_ + " KUBECONFIG=/dev/null KUBECTL_REMOTE_COMMAND_WEBSOCKETS=" + on + " KUBECTL_PORT_FORWARD_WEBSOCKETS=" + on +
@@ -27,7 +30,11 @@ class Kubectl : public testing::TestWithParam<Flavour> {
   }
   process::Output shell(const std::string& text) { return process::run({"sh", "-c", text}).value(); }
 
-  TestServer test_{serve_kubectl};
+  std::atomic<bool> websockets_seen_{false};
+  TestServer test_{[this](Request& request, std::unique_ptr<Responder> responder) {
+    if (request.headers.get("Upgrade") == "websocket") websockets_seen_ = true;
+    serve_kubectl(request, std::move(responder));
+  }};
   std::string directory_;
 };
 
@@ -68,7 +75,8 @@ TEST_P(Kubectl, CopiesBothWays) {
 }
 
 TEST_P(Kubectl, NoticesThatItIsGone) {
-  auto output = shell(kubectl() + "exec p -- gone & pid=$!; sleep 2; kill $pid; wait $pid; echo over");
+  auto output = shell(kubectl() + "exec p -- gone > " + directory_ + "/out & pid=$!; until grep -q ready " + directory_ +
+                      "/out; do sleep 0.05; done; kill $pid; wait $pid; echo over");
   EXPECT_NE(output.out.find("over"), std::string::npos);
   // The test ends only when the handler has returned: that is the assertion.
 }
