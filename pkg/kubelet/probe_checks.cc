@@ -1,0 +1,180 @@
+// The checks themselves.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+
+#include "pkg/base/fd.h"
+#include "pkg/base/strings.h"
+#include "pkg/http/client.h"
+#include "pkg/kubelet/probes.h"
+
+namespace kcube::kubelet {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr size_t kShownBody = 1024;
+
+http::Client& probe_client() {
+  // Probes do not verify certificates: the kubelet has no name to check against.
+  static http::Client* client = http::Client::create({.verify = false}).release();
+  return *client;
+}
+
+std::string bracketed(const std::string& host) { return host.find(':') != std::string::npos ? "[" + host + "]" : host; }
+
+http::ClientRequest http_request(core::v1::HTTPGetAction action, const core::v1::Container& container, const ProbeTarget& target, milliseconds timeout) {
+  http::ClientRequest request;
+  std::string host(action.host().empty() ? std::string_view(target.pod_ip) : action.host());
+  std::string scheme = to_lower(action.scheme().empty() ? "HTTP" : action.scheme());
+  std::string path(action.path().empty() ? std::string_view("/") : action.path());
+  if (!path.starts_with('/')) path = "/" + path;
+  request.url = scheme + "://" + bracketed(host) + ":" + std::to_string(resolve_port(action.port(), container)) + path;
+  request.timeout = request.connect_timeout = timeout;
+  bool agent = false, accept = false;
+  for (auto header : action.http_headers()) {
+    agent = agent || to_lower(header.name()) == "user-agent";
+    accept = accept || to_lower(header.name()) == "accept";
+    request.headers.add(std::string(header.name()), std::string(header.value()));
+  }
+  if (!agent) request.headers.add("User-Agent", "kube-probe/1.36");
+  if (!accept) request.headers.add("Accept", "*/*");
+  return request;
+}
+
+ProbeResult check_http(core::v1::HTTPGetAction action, const core::v1::Container& container, const ProbeTarget& target, milliseconds timeout, std::string& output) {
+  auto response = probe_client().send(http_request(action, container, target, timeout));
+  if (!response) {
+    output = "Get \"" + http_request(action, container, target, timeout).url + "\": " + response.error().message();
+    return ProbeResult::failure;
+  }
+  if (response->status >= 200 && response->status < 400) return ProbeResult::success;
+  output = "HTTP probe failed with statuscode: " + std::to_string(response->status);
+  return ProbeResult::failure;
+}
+
+ProbeResult check_tcp(core::v1::TCPSocketAction action, const core::v1::Container& container, const ProbeTarget& target, milliseconds timeout, std::string& output) {
+  std::string host(action.host().empty() ? std::string_view(target.pod_ip) : action.host());
+  uint16_t port = resolve_port(action.port(), container);
+  bool v6 = host.find(':') != std::string::npos;
+  Fd fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  sockaddr_in a4{};
+  sockaddr_in6 a6{};
+  a4.sin_family = AF_INET;
+  a4.sin_port = htons(port);
+  a6.sin6_family = AF_INET6;
+  a6.sin6_port = htons(port);
+  bool parsed = v6 ? ::inet_pton(AF_INET6, host.c_str(), &a6.sin6_addr) == 1 : ::inet_pton(AF_INET, host.c_str(), &a4.sin_addr) == 1;
+  int error = parsed ? 0 : EINVAL;
+  if (parsed) {
+    int r = v6 ? ::connect(fd.get(), reinterpret_cast<sockaddr*>(&a6), sizeof a6) : ::connect(fd.get(), reinterpret_cast<sockaddr*>(&a4), sizeof a4);
+    if (r != 0) error = errno;
+    if (error == EINPROGRESS) {
+      pollfd p{fd.get(), POLLOUT, 0};
+      if (::poll(&p, 1, static_cast<int>(timeout.count())) <= 0) {
+        error = ETIMEDOUT;
+      } else {
+        socklen_t size = sizeof error;
+        ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+      }
+    }
+  }
+  if (error == 0) return ProbeResult::success;
+  output = "dial tcp " + bracketed(host) + ":" + std::to_string(port) + ": connect: " + Status::from_errno("", error).message().substr(2);
+  return ProbeResult::failure;
+}
+
+// grpc.health.v1.Health/Check over HTTP/2 in clear. The messages are small enough to write by hand:
+// request {1: service}, answer {1: status}, SERVING is 1. Source: the gRPC health checking protocol.
+ProbeResult check_grpc(core::v1::GRPCAction action, const ProbeTarget& target, milliseconds timeout, std::string& output) {
+  std::string service(action.service()), message;
+  if (!service.empty()) message = std::string("\x0a") + static_cast<char>(service.size() & 0x7f) + service;
+  std::string frame(1, '\0');
+  for (int shift = 24; shift >= 0; shift -= 8) frame += static_cast<char>(message.size() >> shift & 0xff);
+  http::ClientRequest request;
+  request.method = "POST";
+  request.url = "http://" + bracketed(target.pod_ip) + ":" + std::to_string(action.port()) + "/grpc.health.v1.Health/Check";
+  request.headers.set("Content-Type", "application/grpc");
+  request.headers.set("TE", "trailers");
+  request.body = frame + message;
+  request.timeout = request.connect_timeout = timeout;
+  request.http2_prior_knowledge = true;
+  auto response = probe_client().send(request);
+  if (!response) {
+    output = "timeout: failed to connect service \"" + bracketed(target.pod_ip) + ":" + std::to_string(action.port()) + "\": " + response.error().message();
+    return ProbeResult::failure;
+  }
+  const std::string& body = response->body;
+  if (response->status == 200 && body.size() >= 7 && body[5] == '\x08' && body[6] == '\x01') return ProbeResult::success;
+  output = body.size() >= 5 ? "service unhealthy (responded with \"NOT_SERVING\")" : "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)";
+  return ProbeResult::failure;
+}
+
+std::vector<std::string> words(api::views::StringList list) {
+  std::vector<std::string> out;
+  for (std::string_view w : list) out.emplace_back(w);
+  return out;
+}
+
+ProbeResult check_exec(core::v1::ExecAction action, const ProbeTarget& target, milliseconds timeout, std::string& output) {
+  auto result = target.runtime->exec_sync(target.container_id, words(action.command()), timeout);
+  if (!result) {
+    if (result.error().code() == 504) {
+      output = "command timed out: \"" + join(words(action.command()), " ") + "\" timed out after " + std::to_string(timeout.count() / 1000) + "s";
+      return ProbeResult::failure;
+    }
+    output = result.error().message();
+    return ProbeResult::unknown;
+  }
+  output = (result->out + result->err).substr(0, kShownBody * 10);
+  return result->exit_code == 0 ? ProbeResult::success : ProbeResult::failure;
+}
+
+}  // namespace
+
+uint16_t resolve_port(const json::value* port, const core::v1::Container& container) {
+  if (port == nullptr) return 0;
+  if (!port->is_string()) return static_cast<uint16_t>(json::get_int(port));
+  std::string_view name = json::get_string(port);
+  for (auto p : container.ports())
+    if (p.name() == name) return static_cast<uint16_t>(p.container_port());
+  return parse_int<uint16_t>(name).value_or(0);
+}
+
+ProbeResult run_probe(const core::v1::Probe& probe, const core::v1::Container& container, const ProbeTarget& target, std::string& output) {
+  milliseconds timeout = std::chrono::seconds(std::max<int64_t>(1, probe.timeout_seconds(1)));
+  if (auto exec = probe.exec()) return check_exec(exec, target, timeout, output);
+  if (auto http = probe.http_get()) return check_http(http, container, target, timeout, output);
+  if (auto tcp = probe.tcp_socket()) return check_tcp(tcp, container, target, timeout, output);
+  if (auto grpc = probe.grpc()) return check_grpc(grpc, target, timeout, output);
+  return ProbeResult::success;
+}
+
+Result<void> run_handler(const core::v1::LifecycleHandler& handler, const core::v1::Container& container, const ProbeTarget& target) {
+  std::string output;
+  if (auto exec = handler.exec()) {
+    auto result = target.runtime->exec_sync(target.container_id, words(exec.command()), {});
+    if (!result) return fail(result.error());
+    if (result->exit_code != 0)
+      return fail(Status::internal("command '" + join(words(exec.command()), " ") + "' exited with " + std::to_string(result->exit_code) + ": " + result->err));
+    return {};
+  }
+  if (auto http = handler.http_get()) {
+    if (check_http(http, container, target, std::chrono::minutes(1), output) == ProbeResult::success) return {};
+    return fail(Status::internal(output));
+  }
+  if (auto tcp = handler.tcp_socket()) {
+    if (check_tcp(tcp, container, target, std::chrono::seconds(10), output) == ProbeResult::success) return {};
+    return fail(Status::internal(output));
+  }
+  return {};
+}
+
+}  // namespace kcube::kubelet
