@@ -25,14 +25,20 @@ struct WorkQueue::Impl {
   };
   std::unordered_map<std::string, Delayed> delayed;
   bool shut_down = false;
+  std::function<void()> on_ready;
+
+  void push_locked(const std::string& key) {
+    queue.push_back(key);
+    ready.notify_one();
+    if (on_ready) on_ready();
+  }
 
   Impl(Clock& c, BackOff b) : clock(c), back_off(b) {}
 
   void add_locked(const std::string& key) {
     if (shut_down || !waiting.insert(key).second) return;
     if (processing.contains(key)) return;
-    queue.push_back(key);
-    ready.notify_one();
+    push_locked(key);
   }
 
   std::string pop_locked() {
@@ -110,10 +116,7 @@ std::optional<std::string> WorkQueue::try_take() {
 void WorkQueue::done(const std::string& key) {
   std::lock_guard lock(impl_->mutex);
   impl_->processing.erase(key);
-  if (impl_->waiting.contains(key)) {
-    impl_->queue.push_back(key);
-    impl_->ready.notify_one();
-  }
+  if (impl_->waiting.contains(key)) impl_->push_locked(key);
 }
 
 void WorkQueue::shut_down() {
@@ -122,6 +125,11 @@ void WorkQueue::shut_down() {
   for (auto& [key, delayed] : impl_->delayed) impl_->clock.cancel(delayed.timer);
   impl_->delayed.clear();
   impl_->ready.notify_all();
+}
+
+void WorkQueue::on_ready(std::function<void()> callback) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->on_ready = std::move(callback);
 }
 
 size_t WorkQueue::size() const {

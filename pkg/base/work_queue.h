@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,10 @@ class WorkQueue {
 
   void shut_down();
   size_t size() const;
+
+  // Called, with the queue's lock held, whenever a key becomes ready: for owners that run on an Executor instead of in
+  // take(). It must only signal. Set before the first add.
+  void on_ready(std::function<void()> callback);
 
  private:
   struct Impl;

@@ -1,0 +1,30 @@
+// The set of controllers that a server runs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pkg/base/clock.h"
+#include "pkg/client/client.h"
+
+namespace kcube::controllers {
+
+struct Options {
+  std::string ca_pem, ca_key_pem;                // signs approved CSRs; ca_pem is published to every namespace
+  std::string cluster_cidr = "10.42.0.0/16";     // node i gets the i-th /24
+  int node_cidr_mask = 24;
+  std::chrono::seconds node_monitor_grace{40};   // without a Lease renewal: NotReady
+  std::vector<std::string> disabled;             // names as in kube-controller-manager: "deployment", "cronjob", …
+};
+
+class ControllerSet {
+ public:
+  static std::unique_ptr<ControllerSet> create(client::Client& client, Clock& clock, Options options);
+  virtual ~ControllerSet() = default;
+  // Starts the informers, waits until they are in sync, then every controller.
+  virtual void start() = 0;
+  virtual void stop() = 0;
+};
+
+}  // namespace kcube::controllers
