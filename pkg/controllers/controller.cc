@@ -40,10 +40,15 @@ void Controller::pump() {
     if (!started_ || stopping_ || running_ >= concurrency_) return;
     ++running_;
   }
-  while (auto key = queue_.try_take()) reconcile_one(*key);
-  std::lock_guard lock(mutex_);
-  --running_;
-  idle_.notify_all();
+  while (true) {
+    while (auto key = queue_.try_take()) reconcile_one(*key);
+    std::lock_guard lock(mutex_);
+    // A key that came while every place was taken found no pump: look once more before leaving.
+    if (!stopping_ && queue_.size() > 0) continue;
+    --running_;
+    idle_.notify_all();
+    return;
+  }
 }
 
 bool Controller::step() {
