@@ -27,7 +27,7 @@ constexpr uint64_t kFirstConnection = 1024;
 constexpr size_t kPostedBatch = 32;
 constexpr int kIdleLifeMs = 10000;       // a surplus thread leaves after this
 constexpr int kSampleMs = 1;             // between looks at a reactor without a free thread
-constexpr int kStalledSamples = 5;       // without any progress: add a thread even if all compute
+constexpr int kStalledSamples = 20;      // without any progress: add a thread even if all compute
 
 thread_local bool thread_lent = false;
 
