@@ -181,6 +181,10 @@ bool Connection::do_body() {
   }
   scanned_ = in_start_;
   if (state_ != State::body) return true;
+  if (complete && reactor_.stopping()) {
+    refuse(Status(503, "ServiceUnavailable", "the server is shutting down"));
+    return true;
+  }
   if (complete) {
     state_ = State::handling;
     deadline_ms_ = kNever;

@@ -65,7 +65,7 @@ std::unique_ptr<Responder> make_responder(std::shared_ptr<Connection> connection
 std::string Connection::answer_head(int status, const Headers& headers, uint64_t body_bytes) {
   if (headers.get("Connection") == "close") keep_alive_ = false;
   return response_head(status, headers,
-                       {.http10 = http10_, .keep_alive = keep_alive_ || headers.has("Connection"), .content_length = body_bytes},
+                       {.http10 = http10_, .keep_alive = keep_alive_, .content_length = body_bytes},
                        body_bytes <= 8192 ? body_bytes : 0);
 }
 

@@ -1,5 +1,7 @@
 #include "pkg/http/response.h"
 
+#include <strings.h>
+
 #include <ctime>
 #include <utility>
 
@@ -39,6 +41,21 @@ void append_clean(std::string& to, std::string_view text) {
     if (to[i] == '\r' || to[i] == '\n' || to[i] == '\0') to[i] = ' ';
 }
 
+// The body is framed by us, whatever a handler copied from an upstream's answer.
+bool frames_body(std::string_view name) {
+  static constexpr std::string_view kOurs[] = {"content-length", "transfer-encoding", "keep-alive"};
+  for (auto ours : kOurs)
+    if (name.size() == ours.size() && ::strncasecmp(name.data(), ours.data(), ours.size()) == 0) return true;
+  return false;
+}
+
+void append_header(std::string& to, std::string_view name, std::string_view value) {
+  append_clean(to, name);
+  to.append(": ");
+  append_clean(to, value);
+  to.append("\r\n");
+}
+
 }  // namespace
 
 std::string_view reason_phrase(int status) {
@@ -48,12 +65,7 @@ std::string_view reason_phrase(int status) {
 }
 
 void append_headers(std::string& to, const Headers& headers) {
-  for (const auto& [name, value] : headers.items()) {
-    append_clean(to, name);
-    to.append(": ");
-    append_clean(to, value);
-    to.append("\r\n");
-  }
+  for (const auto& [name, value] : headers.items()) append_header(to, name, value);
 }
 
 std::string response_head(int status, const Headers& headers, const HeadOptions& options, size_t extra) {
@@ -61,11 +73,13 @@ std::string response_head(int status, const Headers& headers, const HeadOptions&
   head.reserve(192 + headers.items().size() * 64 + extra);
   head.append(options.http10 ? "HTTP/1.0 " : "HTTP/1.1 ").append(std::to_string(status)).append(" ");
   head.append(reason_phrase(status)).append("\r\n");
-  append_headers(head, headers);
+  for (const auto& [name, value] : headers.items())
+    if (!frames_body(name)) append_header(head, name, value);
   if (!headers.has("Date")) head.append("Date: ").append(http_date()).append("\r\n");
   if (options.chunked) head.append("Transfer-Encoding: chunked\r\n");
   if (options.content_length && status != 204 && status != 304)
     head.append("Content-Length: ").append(std::to_string(*options.content_length)).append("\r\n");
+  if (headers.has("Connection")) return head.append("\r\n");
   if (!options.keep_alive) head.append("Connection: close\r\n");
   else if (options.http10) head.append("Connection: keep-alive\r\n");
   return head.append("\r\n");

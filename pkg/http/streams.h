@@ -53,6 +53,12 @@ bool wants_upgrade(const Request& request);
 Result<std::unique_ptr<RemoteCommand>> accept_remote_command(const Request& request, std::unique_ptr<Responder> responder,
                                                              const RemoteCommandOptions& options);
 
+// A one-way flow of messages over WebSocket, for clients that ask for logs or a watch that way: each write() is one
+// message; a write fails once the client is gone. `text` is what the messages are when the client names no subprotocol
+// (JSON events); "binary.k8s.io" and "base64.binary.k8s.io" are the others. Closing: reset() or destruction, after a clean
+// close_write(). Holds one thread.
+Result<std::unique_ptr<Channel>> accept_message_stream(const Request& request, std::unique_ptr<Responder> responder, bool text);
+
 // The server's side of port-forward: `connect` is called for every data stream with the port asked for, on a thread of
 // its own, and copies; a failure's message goes to the stream's error stream.
 Result<void> serve_port_forward(const Request& request, std::unique_ptr<Responder> responder,

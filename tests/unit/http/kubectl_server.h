@@ -121,6 +121,16 @@ inline void serve_kubectl(Request& request, std::unique_ptr<Responder> responder
   };
   if (request.path.ends_with("/exec") || request.path.ends_with("/attach")) return serve_exec(request, std::move(responder));
   if (request.path.ends_with("/portforward")) return (void)serve_port_forward(request, std::move(responder), connect_local);
+  if (request.path == "/log") {
+    auto log = accept_message_stream(request, std::move(responder), true);
+    if (!log) return;
+    (void)(*log)->write("line 1\n");
+    (void)(*log)->write("line 2\n");
+    if (request.query.has("follow"))
+      while ((*log)->write("more\n")) {
+      }
+    return (*log)->close_write();
+  }
   if (request.path == "/api") return json(R"({"kind":"APIVersions","versions":["v1"]})");
   if (request.path == "/apis") return json(R"({"kind":"APIGroupList","apiVersion":"v1","groups":[]})");
   if (request.path == "/api/v1") return json(kResources);

@@ -21,7 +21,8 @@ class Kubectl : public testing::TestWithParam<Flavour> {
   }
   void TearDown() override {
     (void)file::remove_tree(directory_);
-    if (!IsSkipped()) EXPECT_EQ(websockets_seen_, GetParam().websockets);
+    if (IsSkipped()) return;
+    EXPECT_EQ(websockets_seen_, GetParam().websockets);
   }
   std::string kubectl() const {
     std::string on = GetParam().websockets ? "true" : "false";

@@ -149,6 +149,24 @@ TEST_F(Streams, WebSocketPortForwardChannelsCarryThePort) {
   EXPECT_EQ(seen[3].substr(0, 2), std::string("\1\0", 2));
 }
 
+TEST_F(Streams, MessagesFlowAsTheSubprotocolSays) {
+  auto plain = websocket("/log", "");
+  EXPECT_EQ(plain.frame(), std::pair(1, std::string("line 1\n")));
+  EXPECT_EQ(plain.frame(), std::pair(1, std::string("line 2\n")));
+  EXPECT_EQ(plain.frame(), std::pair(8, std::string("\x03\xe8")));
+  auto binary = websocket("/log", "binary.k8s.io");
+  EXPECT_EQ(binary.frame(), std::pair(2, std::string("line 1\n")));
+  auto base64 = websocket("/log", "base64.binary.k8s.io");
+  EXPECT_EQ(base64.header("Sec-WebSocket-Protocol"), "base64.binary.k8s.io");
+  EXPECT_EQ(base64.frame(), std::pair(1, base64_encode("line 1\n")));
+  EXPECT_FALSE(websocket("/log", "unknown").ok());
+}
+
+TEST_F(Streams, MessagesStopWhenTheClientIsGone) {
+  { websocket("/log?follow=true", "").frame(); }
+  test_.server->stop(std::chrono::seconds(20));  // waits for the handler
+}
+
 // --- SPDY ---
 
 std::string word(uint32_t value) {
@@ -211,6 +229,15 @@ TEST_F(Streams, SpdyExecEndsWithItsStatus) {
   client.open(1, "error");
   client.open(3, "stdout");
   EXPECT_EQ(client.stream(1), exit_status(1));
+}
+
+TEST_F(Streams, SpdyInputEndsWithItsStream) {
+  SpdyClient client(spdy(kCat, "v4.channel.k8s.io"));
+  client.open(1, "error");
+  client.open(3, "stdin");
+  client.open(5, "stdout");
+  client.send(data(3, "hel") + data(3, "lo", 1));
+  EXPECT_EQ(client.stream(5), "hello");
 }
 
 TEST_F(Streams, SpdyKeepsToTheWindowsOfAClientThatHasThem) {
