@@ -1,5 +1,9 @@
+#include <sys/wait.h>
+
+#include <csignal>
 #include <thread>
 
+#include "pkg/base/file.h"
 #include "pkg/base/process.h"
 #include "tests/unit/http/fixture.h"
 
@@ -161,6 +165,36 @@ TEST(Dial, StoppingTheServerEndsItsTunnels) {
   ASSERT_TRUE(upgraded);
   test.server->stop(std::chrono::milliseconds(10));
   EXPECT_EQ(read_exactly(*upgraded->tunnel, 1), "");
+}
+
+// etcd answers gRPC health checks without TLS: a real peer for HTTP/2 with prior knowledge.
+TEST(Client, SpeaksHttp2ToGrpcServers) {
+  if (!file::exists("/work/peers/etcd")) GTEST_SKIP() << "no etcd here";
+  char directory[] = "/tmp/kcube-etcd-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory), nullptr);
+  auto etcd = process::spawn({.argv = {"/work/peers/etcd", "--data-dir", directory, "--listen-client-urls", "http://127.0.0.1:23790",
+                                       "--advertise-client-urls", "http://127.0.0.1:23790", "--listen-peer-urls", "http://127.0.0.1:23791",
+                                       "--log-level", "fatal"}});
+  ASSERT_TRUE(etcd);
+  ClientRequest request{.method = "POST", .url = "http://127.0.0.1:23790/grpc.health.v1.Health/Check",
+                        .body = std::string(5, '\0'), .http2_prior_knowledge = true};
+  request.headers.add("Content-Type", "application/grpc");
+  request.headers.add("TE", "trailers");
+  auto client = Client::create({});
+  auto response = client->send(request);
+  for (int i = 0; i < 200 && !response; ++i) {
+    ::usleep(50000);  // until it listens
+    response = client->send(request);
+  }
+  EXPECT_TRUE(response) << response.error().message();
+  if (response) {
+    EXPECT_EQ(response->headers.get("grpc-status"), "0");
+    EXPECT_EQ(response->body.substr(5), "\x08\x01");  // SERVING
+  }
+  (void)process::send_signal(etcd->pidfd, SIGKILL);
+  int status = 0;
+  ::waitpid(etcd->pid, &status, 0);
+  (void)file::remove_tree(directory);
 }
 
 TEST(Client, ConnectsInsideAnotherNetworkNamespace) {
