@@ -73,6 +73,7 @@ void Reactor::finish() {
     std::unique_lock lock(workers_mutex_);
     workers_changed_.wait(lock, [&] { return workers_.empty(); });
   }
+  join_retired();
   for (auto& shard : shards_) {
     std::lock_guard lock(shard.mutex);
     shard.connections.clear();
@@ -119,13 +120,23 @@ void Reactor::start() {
 
 // --- Workers ---
 
+void Reactor::join_retired() {
+  std::vector<std::thread> retired;
+  {
+    std::lock_guard lock(workers_mutex_);
+    retired.swap(retired_);
+  }
+  for (auto& thread : retired) thread.join();
+}
+
 bool Reactor::spawn() {
+  join_retired();
   std::lock_guard lock(workers_mutex_);
   if (workers_.size() >= options_.max_threads + lent_ || quit_) return false;
   ++idle_;  // counted at once, so that the supervisor does not add two for one
   std::thread thread([this] { work(); });
-  workers_[thread.get_id()];
-  thread.detach();
+  auto id = thread.get_id();
+  workers_[id].thread = std::move(thread);
   return true;
 }
 
@@ -167,6 +178,7 @@ void Reactor::work() {
   std::lock_guard lock(workers_mutex_);
   auto it = workers_.find(std::this_thread::get_id());
   if (it->second.stat_fd >= 0) ::close(it->second.stat_fd);
+  retired_.push_back(std::move(it->second.thread));
   workers_.erase(it);
   workers_changed_.notify_all();
 }

@@ -61,6 +61,7 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
 
  private:
   struct Worker {
+    std::thread thread;
     int stat_fd = -1;   // /proc/self/task/TID/stat
   };
   struct Shard {
@@ -76,6 +77,7 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
   std::shared_ptr<Connection> find(uint64_t id);
   std::vector<std::shared_ptr<Connection>> all();
   bool spawn();
+  void join_retired();
   void supervise();
   void relieve();
   size_t running_workers();
@@ -104,6 +106,7 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
   std::mutex workers_mutex_;
   std::condition_variable workers_changed_;
   std::map<std::thread::id, Worker> workers_;
+  std::vector<std::thread> retired_;   // left work(), to be joined
   size_t lent_ = 0;
   size_t base_threads_;
   std::thread supervisor_;
