@@ -40,7 +40,8 @@ void set_times(X509* certificate, std::chrono::seconds lifetime, const X509* ca)
 Result<CertificatePtr> blank(const X509_NAME* subject, EVP_PKEY* key) {
   CertificatePtr certificate(X509_new());
   BigNumber serial(BN_new());
-  bool ok = X509_set_version(certificate.get(), X509_VERSION_3) == 1 && BN_rand(serial.get(), 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
+  bool ok = X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
+            BN_rand(serial.get(), 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
             BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
             X509_set_subject_name(certificate.get(), subject) == 1 && X509_set_pubkey(certificate.get(), key) == 1;
   if (!ok) return fail(openssl_failure("certificate"));
@@ -56,7 +57,9 @@ Status openssl_failure(std::string_view what) {
   return Status::internal(std::string(what) + ": " + text);
 }
 
-BioPtr read_bio(const std::string& bytes) { return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size()))); }
+BioPtr read_bio(const std::string& bytes) {
+  return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+}
 
 std::string bio_text(BIO* bio) {
   char* data = nullptr;

@@ -10,7 +10,8 @@ using ExtensionsPtr = std::unique_ptr<STACK_OF(X509_EXTENSION), decltype([](STAC
 NamesPtr names_of(X509_REQ* csr) {
   ExtensionsPtr extensions(X509_REQ_get_extensions(csr));
   NamesPtr names;
-  if (extensions) names.reset(static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions.get(), NID_subject_alt_name, nullptr, nullptr)));
+  if (extensions)
+    names.reset(static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions.get(), NID_subject_alt_name, nullptr, nullptr)));
   ERR_clear_error();
   return names;
 }
@@ -77,8 +78,8 @@ Result<std::string> sign_csr(const KeyPair& ca, const std::string& csr_pem, cons
   if (!csr) return fail(csr.error());
   // Only names are taken over from the request; other extensions (such as CA:TRUE) are not.
   auto names = names_of(csr->get());
-  auto certificate = sign_certificate(ca, {X509_REQ_get_subject_name(csr->get()), X509_REQ_get0_pubkey(csr->get()),
-                                           names.get(), usages, lifetime});
+  auto certificate = sign_certificate(
+      ca, {X509_REQ_get_subject_name(csr->get()), X509_REQ_get0_pubkey(csr->get()), names.get(), usages, lifetime});
   if (!certificate) return fail(certificate.error());
   return certificate_text(certificate->get());
 }

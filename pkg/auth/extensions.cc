@@ -11,28 +11,44 @@ namespace {
 
 struct Usage {
   std::string_view name;
-  int bit;   // of keyUsage, RFC 5280 section 4.2.1.3; -1: none
-  int nid;   // of extendedKeyUsage; 0: none
+  int bit;  // of keyUsage, RFC 5280 section 4.2.1.3; -1: none
+  int nid;  // of extendedKeyUsage; 0: none
 };
 
-constexpr Usage kUsages[] = {
-    {"signing", 0, 0}, {"digital signature", 0, 0}, {"content commitment", 1, 0}, {"key encipherment", 2, 0},
-    {"data encipherment", 3, 0}, {"key agreement", 4, 0}, {"cert sign", 5, 0}, {"crl sign", 6, 0},
-    {"encipher only", 7, 0}, {"decipher only", 8, 0}, {"any", -1, NID_anyExtendedKeyUsage},
-    {"server auth", -1, NID_server_auth}, {"client auth", -1, NID_client_auth}, {"code signing", -1, NID_code_sign},
-    {"email protection", -1, NID_email_protect}, {"s/mime", -1, NID_email_protect},
-    {"ipsec end system", -1, NID_ipsecEndSystem}, {"ipsec tunnel", -1, NID_ipsecTunnel}, {"ipsec user", -1, NID_ipsecUser},
-    {"timestamping", -1, NID_time_stamp}, {"ocsp signing", -1, NID_OCSP_sign}, {"microsoft sgc", -1, NID_ms_sgc},
-    {"netscape sgc", -1, NID_ns_sgc}};
+constexpr Usage kUsages[] = {{"signing", 0, 0},
+                             {"digital signature", 0, 0},
+                             {"content commitment", 1, 0},
+                             {"key encipherment", 2, 0},
+                             {"data encipherment", 3, 0},
+                             {"key agreement", 4, 0},
+                             {"cert sign", 5, 0},
+                             {"crl sign", 6, 0},
+                             {"encipher only", 7, 0},
+                             {"decipher only", 8, 0},
+                             {"any", -1, NID_anyExtendedKeyUsage},
+                             {"server auth", -1, NID_server_auth},
+                             {"client auth", -1, NID_client_auth},
+                             {"code signing", -1, NID_code_sign},
+                             {"email protection", -1, NID_email_protect},
+                             {"s/mime", -1, NID_email_protect},
+                             {"ipsec end system", -1, NID_ipsecEndSystem},
+                             {"ipsec tunnel", -1, NID_ipsecTunnel},
+                             {"ipsec user", -1, NID_ipsecUser},
+                             {"timestamping", -1, NID_time_stamp},
+                             {"ocsp signing", -1, NID_OCSP_sign},
+                             {"microsoft sgc", -1, NID_ms_sgc},
+                             {"netscape sgc", -1, NID_ns_sgc}};
 
 std::string text_of(const ASN1_STRING* value) {
-  return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)), static_cast<size_t>(ASN1_STRING_length(value)));
+  return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+                     static_cast<size_t>(ASN1_STRING_length(value)));
 }
 
 std::string address_of(const ASN1_OCTET_STRING* value) {
   char text[INET6_ADDRSTRLEN] = "";
   int size = ASN1_STRING_length(value);
-  if (size == 4 || size == 16) ::inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), text, sizeof text);
+  if (size == 4 || size == 16)
+    ::inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), text, sizeof text);
   return text;
 }
 
@@ -53,14 +69,16 @@ void add_text(GENERAL_NAMES* names, int type, const std::vector<std::string>& va
 
 }  // namespace
 
-Result<void> set_subject(X509_NAME* name, const std::string& common_name, const std::vector<std::string>& organizations) {
+Result<void> set_subject(X509_NAME* name, const std::string& common_name,
+                         const std::vector<std::string>& organizations) {
   auto add = [&](int nid, const std::string& value) {
     return X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(value.data()),
                                       static_cast<int>(value.size()), -1, 0) == 1;
   };
   for (const auto& organization : organizations)
     if (!add(NID_organizationName, organization)) return fail(openssl_failure("organization \"" + organization + "\""));
-  if (!common_name.empty() && !add(NID_commonName, common_name)) return fail(openssl_failure("common name \"" + common_name + "\""));
+  if (!common_name.empty() && !add(NID_commonName, common_name))
+    return fail(openssl_failure("common name \"" + common_name + "\""));
   return {};
 }
 
@@ -139,7 +157,8 @@ Result<void> add_identity(X509* certificate, X509* issuer, bool authority) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
   auto add = [&](int nid, const char* value) {
-    std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION_free>> extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value));
+    std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION_free>> extension(
+        X509V3_EXT_conf_nid(nullptr, &context, nid, value));
     return extension && X509_add_ext(certificate, extension.get(), -1) == 1;
   };
   ok = ok && add(NID_subject_key_identifier, "hash");

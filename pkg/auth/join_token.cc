@@ -10,12 +10,15 @@ constexpr size_t kHashDigits = 64;
 
 bool all_of(std::string_view text, std::string_view more) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || more.find(c) != std::string_view::npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           more.find(c) != std::string_view::npos;
   });
 }
 
 Status malformed() {
-  return Status::bad_request("malformed join token: expected K10<hash of the CA>::<id>:<secret> or <id>.<secret>; print one with `kcube token create`");
+  return Status::bad_request(
+      "malformed join token: expected K10<hash of the CA>::<id>:<secret> or <id>.<secret>; print one with `kcube token "
+      "create`");
 }
 
 }  // namespace
@@ -26,7 +29,8 @@ Result<JoinToken> JoinToken::parse(const std::string& text) {
   char separator = '.';
   if (rest.starts_with(kPrefix) && rest.find("::") != std::string_view::npos) {
     auto hash = rest.substr(kPrefix.size(), rest.find("::") - kPrefix.size());
-    if (hash.size() != kHashDigits || hash.find_first_not_of("0123456789abcdef") != std::string_view::npos) return fail(malformed());
+    if (hash.size() != kHashDigits || hash.find_first_not_of("0123456789abcdef") != std::string_view::npos)
+      return fail(malformed());
     token.ca_hash = hash;
     rest.remove_prefix(kPrefix.size() + kHashDigits + 2);
     separator = ':';

@@ -46,7 +46,8 @@ Status openssl_failure(std::string_view what);
 struct AlternativeNames {
   std::vector<std::string> dns_names, ip_addresses, emails, uris;
 };
-Result<void> set_subject(X509_NAME* name, const std::string& common_name, const std::vector<std::string>& organizations);
+Result<void> set_subject(X509_NAME* name, const std::string& common_name,
+                         const std::vector<std::string>& organizations);
 std::string common_name_of(const X509_NAME* name);
 std::vector<std::string> entries_of(const X509_NAME* name, int nid);
 // Null when there are none; fails on addresses that are none.

@@ -8,7 +8,9 @@ namespace {
 
 using Strings = std::vector<std::string>;
 
-bool has(const Strings& list, std::string_view wanted) { return std::find(list.begin(), list.end(), wanted) != list.end(); }
+bool has(const Strings& list, std::string_view wanted) {
+  return std::find(list.begin(), list.end(), wanted) != list.end();
+}
 bool has_or_all(const Strings& list, std::string_view wanted) { return has(list, "*") || has(list, wanted); }
 
 bool url_matches(std::string_view pattern, std::string_view path) {
@@ -66,7 +68,8 @@ bool rule_allows(const PolicyRule& rule, const Attributes& attributes) {
   return resource_matches(rule.resources, attributes.resource + "/" + attributes.subresource);
 }
 
-bool rules_cover(const std::vector<PolicyRule>& owner, const std::vector<PolicyRule>& wanted, std::vector<PolicyRule>* missing) {
+bool rules_cover(const std::vector<PolicyRule>& owner, const std::vector<PolicyRule>& wanted,
+                 std::vector<PolicyRule>* missing) {
   bool all = true;
   for (const auto& rule : wanted)
     for (auto& single : break_down(rule)) {

@@ -31,7 +31,8 @@ class HeaderReader {
 
  private:
   void skip() {
-    while (!text_.empty() && std::string_view(" \t\r\n").find(text_[0]) != std::string_view::npos) text_.remove_prefix(1);
+    while (!text_.empty() && std::string_view(" \t\r\n").find(text_[0]) != std::string_view::npos)
+      text_.remove_prefix(1);
   }
   bool take(char c) {
     skip();
@@ -90,7 +91,8 @@ std::optional<std::string> ec_to_plain(const std::string& der) {
 std::optional<std::string> ec_from_plain(const std::string& plain) {
   if (plain.size() != 2 * kEcHalf) return std::nullopt;
   EcdsaSigPtr signature(ECDSA_SIG_new());
-  ECDSA_SIG_set0(signature.get(), BN_bin2bn(bytes_of(plain), kEcHalf, nullptr), BN_bin2bn(bytes_of(plain) + kEcHalf, kEcHalf, nullptr));
+  ECDSA_SIG_set0(signature.get(), BN_bin2bn(bytes_of(plain), kEcHalf, nullptr),
+                 BN_bin2bn(bytes_of(plain) + kEcHalf, kEcHalf, nullptr));
   unsigned char* der = nullptr;
   int size = i2d_ECDSA_SIG(signature.get(), &der);
   if (size <= 0) return std::nullopt;
@@ -104,7 +106,9 @@ Status unauthorized() { return Status(401, "Unauthorized", "invalid bearer token
 class KeySigner final : public TokenSigner {
  public:
   KeySigner(KeyPtr key, bool rsa, std::string key_id)
-      : key_(std::move(key)), rsa_(rsa), key_id_(std::move(key_id)),
+      : key_(std::move(key)),
+        rsa_(rsa),
+        key_id_(std::move(key_id)),
         header_(base64url_encode("{\"alg\":\"" + algorithm() + "\",\"kid\":\"" + key_id_ + "\"}")) {}
 
   Result<std::string> sign(const std::string& claims_json) const override {
@@ -114,8 +118,8 @@ class KeySigner final : public TokenSigner {
     bool ok = EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) == 1 &&
               EVP_DigestSign(context.get(), nullptr, &size, bytes_of(signed_part), signed_part.size()) == 1;
     std::string signature(size, '\0');
-    ok = ok && EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, bytes_of(signed_part),
-                              signed_part.size()) == 1;
+    ok = ok && EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
+                              bytes_of(signed_part), signed_part.size()) == 1;
     if (!ok) return fail(openssl_failure("sign token"));
     signature.resize(size);
     if (!rsa_) {
@@ -130,26 +134,32 @@ class KeySigner final : public TokenSigner {
     if (token.size() > kMaxToken) return fail(unauthorized());
     auto parts = split(token, '.');
     if (parts.size() != 3) return fail(unauthorized());
-    auto header = base64url_decode(parts[0]), claims = base64url_decode(parts[1]), signature = base64url_decode(parts[2]);
+    auto header = base64url_decode(parts[0]), claims = base64url_decode(parts[1]),
+         signature = base64url_decode(parts[2]);
     if (!header || !claims || !signature || !header_fits(*header)) return fail(unauthorized());
     if (!rsa_) signature = ec_from_plain(*signature);
     if (!signature) return fail(unauthorized());
     DigestContextPtr context(EVP_MD_CTX_new());
     auto signed_part = std::string_view(token).substr(0, parts[0].size() + 1 + parts[1].size());
     bool ok = EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) == 1 &&
-              EVP_DigestVerify(context.get(), bytes_of(*signature), signature->size(), bytes_of(signed_part), signed_part.size()) == 1;
+              EVP_DigestVerify(context.get(), bytes_of(*signature), signature->size(), bytes_of(signed_part),
+                               signed_part.size()) == 1;
     ERR_clear_error();
     if (!ok) return fail(unauthorized());
     return std::move(*claims);
   }
 
   std::string jwk_json() const override {
-    std::string head = "{\"use\":\"sig\",\"kty\":\"" + std::string(rsa_ ? "RSA" : "EC") + "\",\"kid\":\"" + key_id_ + "\"";
-    auto member = [](const char* name, const std::string& bytes) { return std::string(",\"") + name + "\":\"" + base64url_encode(bytes) + "\""; };
+    std::string head =
+        "{\"use\":\"sig\",\"kty\":\"" + std::string(rsa_ ? "RSA" : "EC") + "\",\"kid\":\"" + key_id_ + "\"";
+    auto member = [](const char* name, const std::string& bytes) {
+      return std::string(",\"") + name + "\":\"" + base64url_encode(bytes) + "\"";
+    };
     if (rsa_)
       return head + ",\"alg\":\"RS256\"" + member("n", big_number(key_.get(), OSSL_PKEY_PARAM_RSA_N)) +
              member("e", big_number(key_.get(), OSSL_PKEY_PARAM_RSA_E)) + "}";
-    return head + ",\"crv\":\"P-256\",\"alg\":\"ES256\"" + member("x", big_number(key_.get(), OSSL_PKEY_PARAM_EC_PUB_X, kEcHalf)) +
+    return head + ",\"crv\":\"P-256\",\"alg\":\"ES256\"" +
+           member("x", big_number(key_.get(), OSSL_PKEY_PARAM_EC_PUB_X, kEcHalf)) +
            member("y", big_number(key_.get(), OSSL_PKEY_PARAM_EC_PUB_Y, kEcHalf)) + "}";
   }
 

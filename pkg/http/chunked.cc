@@ -45,9 +45,12 @@ ChunkDecoder::State ChunkDecoder::step(char c) {
         return State::more;
       }
       if (digits_ == 0) return State::malformed;
-      if (c == ';') at_ = At::extension;
-      else if (c == '\r') at_ = At::size_lf;
-      else return State::malformed;
+      if (c == ';')
+        at_ = At::extension;
+      else if (c == '\r')
+        at_ = At::size_lf;
+      else
+        return State::malformed;
       return State::more;
     case At::extension:
       if (c == '\n' || c == '\0' || ++overhead_ > kMaxOverhead) return State::malformed;
@@ -68,9 +71,12 @@ ChunkDecoder::State ChunkDecoder::step(char c) {
       at_ = At::size;
       return State::more;
     case At::trailer:
-      if (c == '\r') at_ = At::trailer_lf;
-      else if (c == '\n' || ++overhead_ > kMaxOverhead) return State::malformed;
-      else ++line_;
+      if (c == '\r')
+        at_ = At::trailer_lf;
+      else if (c == '\n' || ++overhead_ > kMaxOverhead)
+        return State::malformed;
+      else
+        ++line_;
       return State::more;
     case At::trailer_lf:
       if (c != '\n') return State::malformed;
@@ -78,8 +84,7 @@ ChunkDecoder::State ChunkDecoder::step(char c) {
       line_ = 0;
       at_ = At::trailer;
       return State::more;
-    case At::data:
-      break;
+    case At::data: break;
   }
   return State::malformed;
 }

@@ -1,5 +1,5 @@
-// Decodes a chunked request body as its bytes arrive (RFC 9112 section 7.1), strictly: what two parsers could read in two
-// ways is refused. One thread.
+// Decodes a chunked request body as its bytes arrive (RFC 9112 section 7.1), strictly: what two parsers could read in
+// two ways is refused. One thread.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,10 @@ class ChunkDecoder {
 
   uint64_t max_body_bytes_;
   At at_ = At::size;
-  uint64_t left_ = 0;           // of the chunk
+  uint64_t left_ = 0;  // of the chunk
   unsigned digits_ = 0;
-  unsigned overhead_ = 0;       // bytes of extension or trailer seen
-  unsigned line_ = 0;           // length of the trailer line
+  unsigned overhead_ = 0;  // bytes of extension or trailer seen
+  unsigned line_ = 0;      // length of the trailer line
 };
 
 }  // namespace kcube::http

@@ -66,7 +66,8 @@ class Transfer final : public CurlTransfer, public std::enable_shared_from_this<
     if (head_seen_ && !trailers_.items().empty() && callbacks_.on_trailers) callbacks_.on_trailers(trailers_);
     if (code == CURLE_OK) return callbacks_.on_end({});
     std::string what = request_.method + " " + request_.url + ": ";
-    if (netns_failure_) return callbacks_.on_end(fail(netns_failure_->with_context(request_.method + " " + request_.url)));
+    if (netns_failure_)
+      return callbacks_.on_end(fail(netns_failure_->with_context(request_.method + " " + request_.url)));
     std::string why = error_[0] ? error_ : curl_easy_strerror(code);
     if (code == CURLE_OPERATION_TIMEDOUT) return callbacks_.on_end(fail(Status::timeout(what + why)));
     callbacks_.on_end(fail(Status::unavailable(what + why)));
@@ -97,7 +98,8 @@ class Transfer final : public CurlTransfer, public std::enable_shared_from_this<
     set(CURLOPT_FOLLOWLOCATION, request_.follow_redirects ? 1L : 0L);
     set(CURLOPT_MAXREDIRS, 10L);
     set(CURLOPT_PROTOCOLS_STR, "http,https");
-    set(CURLOPT_HTTP_VERSION, request_.http2_prior_knowledge ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE : CURL_HTTP_VERSION_1_1);
+    set(CURLOPT_HTTP_VERSION,
+        request_.http2_prior_knowledge ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE : CURL_HTTP_VERSION_1_1);
     if (!request_.environment_proxy) set(CURLOPT_PROXY, "");
     if (!request_.unix_socket.empty()) set(CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
     set_callbacks();
@@ -126,8 +128,10 @@ class Transfer final : public CurlTransfer, public std::enable_shared_from_this<
       set(CURLOPT_POSTFIELDS, request_.body.data());
       set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     }
-    if (request_.method == "HEAD") set(CURLOPT_NOBODY, 1L);
-    else set(CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+    if (request_.method == "HEAD")
+      set(CURLOPT_NOBODY, 1L);
+    else
+      set(CURLOPT_CUSTOMREQUEST, request_.method.c_str());
   }
 
   // To verify another name than the URL's, the URL gets that name and libcurl is told where it lives.
@@ -139,8 +143,11 @@ class Transfer final : public CurlTransfer, public std::enable_shared_from_this<
     auto renamed = with_host(request_.url, tls_->server_name);
     if (!renamed) return fail(renamed.error());
     set(CURLOPT_URL, renamed->c_str());
-    auto literal = [](const std::string& host) { return host.find(':') == std::string::npos ? host : "[" + host + "]"; };
-    append(connect_to_, literal(tls_->server_name) + ":" + std::to_string(url.port) + ":" + literal(url.host) + ":" + std::to_string(url.port));
+    auto literal = [](const std::string& host) {
+      return host.find(':') == std::string::npos ? host : "[" + host + "]";
+    };
+    append(connect_to_, literal(tls_->server_name) + ":" + std::to_string(url.port) + ":" + literal(url.host) + ":" +
+                            std::to_string(url.port));
     set(CURLOPT_CONNECT_TO, connect_to_.get());
     if (!request_.headers.has("Host")) request_.headers.add("Host", url.authority);
     return {};
@@ -190,7 +197,8 @@ class Transfer final : public CurlTransfer, public std::enable_shared_from_this<
     if (line.empty()) return head_complete();
     auto colon = line.find(':');
     if (colon == std::string_view::npos || colon == 0) return;
-    (head_seen_ ? trailers_ : response_headers_).add(std::string(line.substr(0, colon)), std::string(trim(line.substr(colon + 1))));
+    (head_seen_ ? trailers_ : response_headers_)
+        .add(std::string(line.substr(0, colon)), std::string(trim(line.substr(colon + 1))));
   }
 
   void head_complete() {
@@ -216,9 +224,9 @@ class Transfer final : public CurlTransfer, public std::enable_shared_from_this<
   ListPtr headers_, connect_to_;
   EasyPtr easy_;
   char error_[CURL_ERROR_SIZE] = "";
-  std::shared_ptr<Transfer> self_;     // while the loop has it; loop thread only after start()
+  std::shared_ptr<Transfer> self_;  // while the loop has it; loop thread only after start()
   std::unique_ptr<Status> netns_failure_;
-  std::recursive_mutex mutex_;         // a callback may cancel its own transfer
+  std::recursive_mutex mutex_;  // a callback may cancel its own transfer
   bool cancelled_ = false;
   bool head_seen_ = false;
   Headers response_headers_, trailers_;
@@ -273,14 +281,17 @@ class CurlClient final : public Client {
     std::unique_lock lock(waiting.mutex);
     waiting.changed.wait(lock, [&] { return waiting.done; });
     if (!waiting.result) return fail(waiting.result.error());
-    if (waiting.too_large) return fail(Status::unavailable(request.url + ": the answer is larger than " + std::to_string(limit) + " bytes"));
+    if (waiting.too_large)
+      return fail(Status::unavailable(request.url + ": the answer is larger than " + std::to_string(limit) + " bytes"));
     return std::move(waiting.response);
   }
 
-  Result<std::unique_ptr<ClientStream>> open(const ClientRequest& request, std::function<void(int, const Headers&)> on_head,
+  Result<std::unique_ptr<ClientStream>> open(const ClientRequest& request,
+                                             std::function<void(int, const Headers&)> on_head,
                                              std::function<void(std::string_view)> on_data,
                                              std::function<void(Result<void>)> on_end) override {
-    auto transfer = std::make_shared<Transfer>(request, tls(), Callbacks{std::move(on_head), std::move(on_data), {}, std::move(on_end)});
+    auto transfer = std::make_shared<Transfer>(
+        request, tls(), Callbacks{std::move(on_head), std::move(on_data), {}, std::move(on_end)});
     if (auto ok = transfer->start(); !ok) return fail(ok.error());
     return std::make_unique<StreamHandle>(std::move(transfer));
   }

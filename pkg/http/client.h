@@ -12,32 +12,32 @@
 namespace kcube::http {
 
 struct ClientTls {
-  std::string ca_pem;                       // empty with verify: the system's
-  std::string certificate_pem, key_pem;     // client certificate, may be empty
-  std::string server_name;                  // name to verify instead of the URL's host
+  std::string ca_pem;                    // empty with verify: the system's
+  std::string certificate_pem, key_pem;  // client certificate, may be empty
+  std::string server_name;               // name to verify instead of the URL's host
   bool verify = true;
 };
 
 struct ClientRequest {
   std::string method = "GET";
-  std::string url;                          // https://host:port/path?query
+  std::string url;  // https://host:port/path?query
   Headers headers;
   std::string body;
-  std::chrono::milliseconds timeout{std::chrono::seconds(30)};   // 0: none (watches)
+  std::chrono::milliseconds timeout{std::chrono::seconds(30)};  // 0: none (watches)
   std::chrono::milliseconds connect_timeout{std::chrono::seconds(5)};
   bool follow_redirects = false;
-  bool http2_prior_knowledge = false;       // gRPC probes
+  bool http2_prior_knowledge = false;  // gRPC probes
   // Connect from inside this network namespace when set. Such connections are never shared nor reused, because the same
   // address means another host elsewhere; names are resolved in the caller's namespace.
   std::string netns_path;
-  std::string unix_socket;                  // connect to this socket instead of the URL's host when set
-  bool environment_proxy = false;           // obey https_proxy and its kin: for registries, never inside the cluster
-  uint64_t max_body_bytes = uint64_t{256} << 20;   // send() fails beyond
+  std::string unix_socket;         // connect to this socket instead of the URL's host when set
+  bool environment_proxy = false;  // obey https_proxy and its kin: for registries, never inside the cluster
+  uint64_t max_body_bytes = uint64_t{256} << 20;  // send() fails beyond
 };
 
 struct ClientResponse {
   int status = 0;
-  Headers headers;                          // and trailers behind them
+  Headers headers;  // and trailers behind them
   std::string body;
 };
 
@@ -58,9 +58,9 @@ class Client {
   // `on_head` once, `on_data` per piece, `on_end` once (a failure when the connection broke), all on the I/O thread:
   // they must not block.
   virtual Result<std::unique_ptr<ClientStream>> open(const ClientRequest& request,
-      std::function<void(int status, const Headers&)> on_head,
-      std::function<void(std::string_view)> on_data,
-      std::function<void(Result<void>)> on_end) = 0;
+                                                     std::function<void(int status, const Headers&)> on_head,
+                                                     std::function<void(std::string_view)> on_data,
+                                                     std::function<void(Result<void>)> on_end) = 0;
   // New connections use the new certificate; for rotation.
   virtual void set_tls(ClientTls tls) = 0;
 };

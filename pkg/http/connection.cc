@@ -21,7 +21,10 @@ thread_local const Connection* running_here = nullptr;
 }  // namespace
 
 Connection::Connection(Reactor& reactor, uint64_t id, Fd fd, SslPtr ssl, std::string remote_address)
-    : owner_(reactor.shared_from_this()), reactor_(reactor), id_(id), remote_address_(std::move(remote_address)),
+    : owner_(reactor.shared_from_this()),
+      reactor_(reactor),
+      id_(id),
+      remote_address_(std::move(remote_address)),
       transport_(std::make_unique<Transport>(std::move(fd), std::move(ssl))),
       state_(transport_->ssl() ? State::handshake : State::head) {
   set_deadline(reactor.options().header_deadline);
@@ -221,8 +224,8 @@ void Connection::run_handler() {
   reactor_.handler_finished();
 }
 
-// Lets the reactor know that the mailbox has something, once until it is emptied. Not needed for a whole answer given on
-// the handler's own thread, which flushes when the handler returns.
+// Lets the reactor know that the mailbox has something, once until it is emptied. Not needed for a whole answer given
+// on the handler's own thread, which flushes when the handler returns.
 void Connection::post_mail(std::unique_lock<std::mutex>& lock) {
   bool first = !std::exchange(mail_.posted, true);
   bool own = running_here == this && !mail_.streaming;

@@ -1,7 +1,8 @@
 // One accepted connection: a state machine driven by whichever reactor thread gets its event, never by two at a time.
 //
-// Two locks: `io_` is held while the machine moves (never while a handler runs), `mail_mutex_` guards what other threads
-// hand in (answers, stream pieces). A foreign thread writes to the mailbox and posts the connection to the reactor.
+// Two locks: `io_` is held while the machine moves (never while a handler runs), `mail_mutex_` guards what other
+// threads hand in (answers, stream pieces). A foreign thread writes to the mailbox and posts the connection to the
+// reactor.
 #pragma once
 
 #include <atomic>
@@ -55,11 +56,11 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   enum class State { handshake, head, body, handling, linger, taken, closed };
   struct Mail {
     std::vector<Piece> pieces;
-    bool complete = false;     // the answer ends behind the pieces
+    bool complete = false;  // the answer ends behind the pieces
     bool streaming = false;
     bool posted = false;
     uint64_t waiting_bytes = 0;  // in the mailbox or the output queue
-    bool gone = false;         // nobody will read the mailbox again
+    bool gone = false;           // nobody will read the mailbox again
     std::function<void()> on_close;
   };
 
@@ -97,7 +98,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   ParsedHead head_;
   std::unique_ptr<ChunkDecoder> decoder_;
   OutputQueue out_;
-  bool ready_ = false;        // a request waits for its handler
+  bool ready_ = false;  // a request waits for its handler
   bool keep_alive_ = true;
   bool answer_complete_ = false;
   bool streaming_ = false;

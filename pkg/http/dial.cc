@@ -75,7 +75,8 @@ Result<Fd> connect_to(const ClientRequest& request, const Url& url) {
   if (int error = ::getaddrinfo(url.host.c_str(), std::to_string(url.port).c_str(), &hints, &found); error != 0)
     return fail(Status::unavailable(url.host + ": " + ::gai_strerror(error)));
   Result<Fd> socket = fail(Status::unavailable(url.host + ": no address"));
-  for (addrinfo* one = found; one && !socket; one = one->ai_next) socket = connect_one(request, one->ai_addr, one->ai_addrlen);
+  for (addrinfo* one = found; one && !socket; one = one->ai_next)
+    socket = connect_one(request, one->ai_addr, one->ai_addrlen);
   ::freeaddrinfo(found);
   return socket;
 }
@@ -150,7 +151,8 @@ Result<ClientResponse> parse_response_head(std::string_view head) {
   ClientResponse response;
   auto lines = split(head, '\n');
   auto words = split(trim(lines[0]), ' ');
-  if (words.size() < 2 || !words[0].starts_with("HTTP/1.")) return fail(Status::unavailable("the peer does not speak HTTP/1.1"));
+  if (words.size() < 2 || !words[0].starts_with("HTTP/1."))
+    return fail(Status::unavailable("the peer does not speak HTTP/1.1"));
   response.status = parse_int<int>(words[1]).value_or(0);
   for (size_t i = 1; i < lines.size(); ++i) {
     auto line = trim(lines[i]);

@@ -62,14 +62,16 @@ class MessageStream final : public Channel {
 
 }  // namespace
 
-Result<std::unique_ptr<Channel>> accept_message_stream(const Request& request, std::unique_ptr<Responder> responder, bool text) {
+Result<std::unique_ptr<Channel>> accept_message_stream(const Request& request, std::unique_ptr<Responder> responder,
+                                                       bool text) {
   auto offered = offered_subprotocols(request);
   std::string chosen;
   for (const auto& name : offered)
     if (chosen.empty() && (name == kBinary || name == kBase64)) chosen = name;
   if (!offered.empty() && chosen.empty())
-    return refuse_upgrade(*responder, Status::bad_request("unable to upgrade: none of the WebSocket subprotocols offered (" +
-                                                          join(offered, ", ") + ") is supported"));
+    return refuse_upgrade(*responder,
+                          Status::bad_request("unable to upgrade: none of the WebSocket subprotocols offered (" +
+                                              join(offered, ", ") + ") is supported"));
   auto tunnel = accept_websocket(request, std::move(responder), chosen);
   if (!tunnel) return fail(tunnel.error());
   return std::make_unique<MessageStream>(std::move(*tunnel), text && chosen.empty(), chosen == kBase64);

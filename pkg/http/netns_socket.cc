@@ -23,8 +23,10 @@ Result<Fd> socket_in(const std::string& netns_path, int family, int type, int pr
   auto netns = file::open(netns_path, O_RDONLY | O_CLOEXEC);
   if (!netns) return fail(netns.error());
   std::thread([&] {
-    if (::setns(netns->get(), CLONE_NEWNET) != 0) made = fail(Status::from_errno("setns " + netns_path));
-    else make();
+    if (::setns(netns->get(), CLONE_NEWNET) != 0)
+      made = fail(Status::from_errno("setns " + netns_path));
+    else
+      make();
   }).join();
   return made;
 }

@@ -6,8 +6,8 @@
 namespace kcube::http {
 namespace {
 
-constexpr size_t kRecord = 16384;   // the largest TLS record
-constexpr size_t kLarge = 8192;     // pieces from here on are encrypted where they lie
+constexpr size_t kRecord = 16384;  // the largest TLS record
+constexpr size_t kLarge = 8192;    // pieces from here on are encrypted where they lie
 
 }  // namespace
 
@@ -45,7 +45,8 @@ void OutputQueue::drop(size_t bytes) {
   }
 }
 
-// Gathers small pieces until a record is full. Only with nothing staged: OpenSSL wants the same bytes again after `again`.
+// Gathers small pieces until a record is full. Only with nothing staged: OpenSSL wants the same bytes again after
+// `again`.
 void OutputQueue::stage() {
   while (!pieces_.empty() && staged_.size() < kRecord) {
     const std::string& bytes = pieces_.front().bytes();

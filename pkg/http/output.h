@@ -33,8 +33,8 @@ class OutputQueue {
   void drop(size_t bytes);
 
   std::deque<Piece> pieces_;
-  size_t offset_ = 0;        // into the first piece
-  std::string staged_;       // small pieces gathered for one TLS record; sent before pieces_
+  size_t offset_ = 0;   // into the first piece
+  std::string staged_;  // small pieces gathered for one TLS record; sent before pieces_
   size_t staged_offset_ = 0;
 };
 

@@ -113,8 +113,11 @@ Result<void> serve_port_forward(const Request& request, std::unique_ptr<Responde
   if (!offered.empty() && !has(offered, kProtocol)) {
     Headers headers;
     headers.add("X-Accept-Stream-Protocol-Version", std::string(kProtocol));
-    return refuse_upgrade(*responder, Status(403, "Forbidden", "unable to upgrade: unable to negotiate protocol: client supports [" +
-                                             join(offered, " ") + "], server accepts [" + std::string(kProtocol) + "]"), std::move(headers));
+    return refuse_upgrade(*responder,
+                          Status(403, "Forbidden",
+                                 "unable to upgrade: unable to negotiate protocol: client supports [" +
+                                     join(offered, " ") + "], server accepts [" + std::string(kProtocol) + "]"),
+                          std::move(headers));
   }
   auto tunnel = accept_spdy(std::move(responder), std::string(kProtocol));
   if (!tunnel) return fail(tunnel.error());

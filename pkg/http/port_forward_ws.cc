@@ -12,7 +12,7 @@ namespace kcube::http {
 namespace {
 
 constexpr std::string_view kPlain = "v4.channel.k8s.io", kBase64 = "v4.base64.channel.k8s.io";
-constexpr size_t kMaxPorts = 100;   // channel numbers are one byte
+constexpr size_t kMaxPorts = 100;  // channel numbers are one byte
 constexpr size_t kPiece = 32768;
 
 class PortChannel final : public Channel {
@@ -44,7 +44,8 @@ Result<std::vector<uint16_t>> ports_of(const Request& request) {
   for (auto value : request.query.all("port"))
     for (auto part : split(value, ',')) {
       auto port = parse_int<uint16_t>(part);
-      if (!port || *port == 0) return fail(Status::bad_request("unable to parse \"" + std::string(part) + "\" as a port"));
+      if (!port || *port == 0)
+        return fail(Status::bad_request("unable to parse \"" + std::string(part) + "\" as a port"));
       ports.push_back(*port);
     }
   if (ports.empty()) return fail(Status::bad_request("query parameter \"port\" is required"));

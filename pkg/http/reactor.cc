@@ -25,9 +25,9 @@ namespace {
 constexpr uint64_t kWakeTag = 0;
 constexpr uint64_t kFirstConnection = 1024;
 constexpr size_t kPostedBatch = 32;
-constexpr int kIdleLifeMs = 10000;       // a surplus thread leaves after this
-constexpr int kSampleMs = 1;             // between looks at a reactor without a free thread
-constexpr int kStalledSamples = 20;      // without any progress: add a thread even if all compute
+constexpr int kIdleLifeMs = 10000;   // a surplus thread leaves after this
+constexpr int kSampleMs = 1;         // between looks at a reactor without a free thread
+constexpr int kStalledSamples = 20;  // without any progress: add a thread even if all compute
 
 thread_local bool thread_lent = false;
 
@@ -60,11 +60,14 @@ void signal_fd(const Fd& fd) {
 }  // namespace
 
 int64_t steady_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 Reactor::Reactor(ServerOptions options, Handler handler, TlsContext context)
-    : options_(std::move(options)), handler_(std::move(handler)), context_(std::move(context)),
+    : options_(std::move(options)),
+      handler_(std::move(handler)),
+      context_(std::move(context)),
       base_threads_(std::min<size_t>(options_.max_threads, std::max(2U, std::thread::hardware_concurrency()))) {}
 
 void Reactor::finish() {
@@ -164,9 +167,12 @@ void Reactor::work() {
     progress_.fetch_add(1, std::memory_order_relaxed);
     if (idle_.fetch_sub(1) == 1 && supervisor_asleep_) wake_supervisor();
     uint64_t tag = event.data.u64;
-    if (tag == kWakeTag) run_posted();
-    else if (tag < kFirstConnection) accept_all(listeners_[tag - 1]);
-    else if (auto connection = find(tag)) connection->poke(event.events);
+    if (tag == kWakeTag)
+      run_posted();
+    else if (tag < kFirstConnection)
+      accept_all(listeners_[tag - 1]);
+    else if (auto connection = find(tag))
+      connection->poke(event.events);
     ++idle_;
     if (std::exchange(thread_lent, false)) {
       std::lock_guard lock(workers_mutex_);
@@ -200,7 +206,8 @@ void Reactor::run_posted() {
   {
     std::lock_guard lock(posted_mutex_);
     size_t n = std::min(posted_.size(), kPostedBatch);
-    batch.assign(std::make_move_iterator(posted_.begin()), std::make_move_iterator(posted_.begin() + static_cast<long>(n)));
+    batch.assign(std::make_move_iterator(posted_.begin()),
+                 std::make_move_iterator(posted_.begin() + static_cast<long>(n)));
     posted_.erase(posted_.begin(), posted_.begin() + static_cast<long>(n));
     more = !posted_.empty();
   }

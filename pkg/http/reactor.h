@@ -62,7 +62,7 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
  private:
   struct Worker {
     std::thread thread;
-    int stat_fd = -1;   // /proc/self/task/TID/stat
+    int stat_fd = -1;  // /proc/self/task/TID/stat
   };
   struct Shard {
     std::mutex mutex;
@@ -98,15 +98,15 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
   std::mutex posted_mutex_;
   std::deque<std::shared_ptr<Connection>> posted_;
 
-  std::atomic<int> idle_{0};            // workers in epoll_wait
-  std::atomic<uint64_t> progress_{0};   // events taken
+  std::atomic<int> idle_{0};           // workers in epoll_wait
+  std::atomic<uint64_t> progress_{0};  // events taken
   std::atomic<bool> supervisor_asleep_{false};
   std::atomic<bool> stopping_{false}, quit_{false};
   std::atomic<int> handlers_{0};
   std::mutex workers_mutex_;
   std::condition_variable workers_changed_;
   std::map<std::thread::id, Worker> workers_;
-  std::vector<std::thread> retired_;   // left work(), to be joined
+  std::vector<std::thread> retired_;  // left work(), to be joined
   size_t lent_ = 0;
   size_t base_threads_;
   std::thread supervisor_;

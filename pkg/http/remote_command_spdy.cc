@@ -113,8 +113,11 @@ Result<std::unique_ptr<RemoteCommand>> spdy_remote_command(const Request& reques
   if (!offered.empty() && protocol.empty()) {
     Headers headers;
     for (auto name : kProtocols) headers.add("X-Accept-Stream-Protocol-Version", std::string(name));
-    return refuse_upgrade(*responder, Status(403, "Forbidden", "unable to upgrade: unable to negotiate protocol: client supports [" +
-                                             join(offered, " ") + "]"), std::move(headers));
+    return refuse_upgrade(
+        *responder,
+        Status(403, "Forbidden",
+               "unable to upgrade: unable to negotiate protocol: client supports [" + join(offered, " ") + "]"),
+        std::move(headers));
   }
   auto tunnel = accept_spdy(std::move(responder), protocol);
   if (!tunnel) return fail(tunnel.error());

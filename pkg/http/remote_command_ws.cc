@@ -18,16 +18,17 @@ struct Protocol {
   bool base64, status, close_signal;
 };
 constexpr Protocol kProtocols[] = {
-    {"v5.channel.k8s.io", false, true, true}, {"v4.channel.k8s.io", false, true, false},
+    {"v5.channel.k8s.io", false, true, true},        {"v4.channel.k8s.io", false, true, false},
     {"v4.base64.channel.k8s.io", true, true, false}, {"v3.channel.k8s.io", false, false, false},
-    {"v2.channel.k8s.io", false, false, false}, {"channel.k8s.io", false, false, false},
+    {"v2.channel.k8s.io", false, false, false},      {"channel.k8s.io", false, false, false},
     {"base64.channel.k8s.io", true, false, false}};
 constexpr Protocol kUnnamed = {"", false, false, false};
 constexpr size_t kPiece = 32768;
 
 class Output final : public Channel {
  public:
-  Output(WebSocket& socket, const Protocol& protocol, uint8_t number) : socket_(socket), protocol_(protocol), number_(number) {}
+  Output(WebSocket& socket, const Protocol& protocol, uint8_t number)
+      : socket_(socket), protocol_(protocol), number_(number) {}
   Result<size_t> read(char*, size_t) override { return size_t{0}; }
   Result<void> write(std::string_view bytes) override {
     do {
@@ -136,7 +137,8 @@ class WebSocketCommand final : public RemoteCommand {
       message = decoded;
       number = static_cast<uint8_t>(number - '0');
     }
-    if (number == kClose && protocol_.close_signal && message.size() == 1 && message[0] == kStdin) stdin_.inbox.finish();
+    if (number == kClose && protocol_.close_signal && message.size() == 1 && message[0] == kStdin)
+      stdin_.inbox.finish();
     if (number == kStdin && options_.stdin) stdin_.inbox.push(message);
     if (number == kResize) resize_.feed(message);
   }
@@ -173,13 +175,15 @@ const Protocol* choose(const std::vector<std::string>& offered) {
 
 }  // namespace
 
-Result<std::unique_ptr<RemoteCommand>> websocket_remote_command(const Request& request, std::unique_ptr<Responder> responder,
+Result<std::unique_ptr<RemoteCommand>> websocket_remote_command(const Request& request,
+                                                                std::unique_ptr<Responder> responder,
                                                                 const RemoteCommandOptions& options) {
   auto offered = offered_subprotocols(request);
   const Protocol* protocol = choose(offered);
   if (!protocol)
-    return refuse_upgrade(*responder, Status::bad_request("unable to upgrade: none of the WebSocket subprotocols offered (" +
-                                                          join(offered, ", ") + ") is supported"));
+    return refuse_upgrade(*responder,
+                          Status::bad_request("unable to upgrade: none of the WebSocket subprotocols offered (" +
+                                              join(offered, ", ") + ") is supported"));
   auto tunnel = accept_websocket(request, std::move(responder), std::string(protocol->name));
   if (!tunnel) return fail(tunnel.error());
   return std::make_unique<WebSocketCommand>(std::move(*tunnel), *protocol, options);

@@ -75,7 +75,8 @@ Result<void> check_header_line(std::string_view line) {
   if ((name == "content-length" || name == "transfer-encoding") && trim(line.substr(colon + 1)).empty())
     return fail(Status::bad_request("empty " + name));
   for (char c : line)
-    if ((static_cast<unsigned char>(c) < 32 && c != '\t') || c == 127) return fail(Status::bad_request("invalid header value"));
+    if ((static_cast<unsigned char>(c) < 32 && c != '\t') || c == 127)
+      return fail(Status::bad_request("invalid header value"));
   return {};
 }
 
@@ -125,8 +126,10 @@ std::string for_httplib(const RequestLine& line, const Request& request, std::st
   head.append(line.method).append(" ").append(request.raw_path).append(" ").append(line.version).append("\r\n");
   if (header_lines.find('%') == std::string_view::npos) return head.append(header_lines);
   for (char c : header_lines) {
-    if (c == '%') head.append("%25");
-    else head.push_back(c);
+    if (c == '%')
+      head.append("%25");
+    else
+      head.push_back(c);
   }
   return head;
 }
@@ -176,7 +179,8 @@ Result<void> read_connection(ParsedHead& head) {
   auto hosts = headers.all("Host");
   if (hosts.size() > 1) return fail(Status::bad_request("too many Host headers"));
   if (hosts.empty() && !head.http10) return fail(Status::bad_request("missing required Host header"));
-  head.keep_alive = head.http10 ? lists_token(headers, "Connection", "keep-alive") : !lists_token(headers, "Connection", "close");
+  head.keep_alive =
+      head.http10 ? lists_token(headers, "Connection", "keep-alive") : !lists_token(headers, "Connection", "close");
   if (auto expect = headers.get("Expect"); !expect.empty()) {
     if (to_lower(expect) != "100-continue") return fail(Status(417, "", "Expectation Failed"));
     head.expect_continue = !head.http10;
@@ -211,7 +215,8 @@ Result<ParsedHead> parse_head(std::string_view head, size_t max_headers) {
   ParsedHead parsed;
   if (auto ok = read_target(line->target, parsed.request); !ok) return fail(ok.error());
   httplib::Request raw;
-  if (!parser.parse(for_httplib(*line, parsed.request, header_lines), raw)) return fail(Status::bad_request("malformed request"));
+  if (!parser.parse(for_httplib(*line, parsed.request, header_lines), raw))
+    return fail(Status::bad_request("malformed request"));
   parsed.request.method = std::move(raw.method);
   parsed.http10 = raw.version == "HTTP/1.0";
   take_headers(raw.headers, parsed.request.headers);

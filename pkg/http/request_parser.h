@@ -10,7 +10,7 @@
 namespace kcube::http {
 
 struct ParsedHead {
-  Request request;              // all but the body and what the connection knows
+  Request request;  // all but the body and what the connection knows
   uint64_t content_length = 0;
   bool chunked = false;
   bool expect_continue = false;

@@ -13,7 +13,9 @@ class StreamHandle final : public Stream {
  public:
   explicit StreamHandle(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
   ~StreamHandle() override { close(); }
-  bool write(std::shared_ptr<const std::string> piece) override { return !closed_ && connection_->stream_write(std::move(piece)); }
+  bool write(std::shared_ptr<const std::string> piece) override {
+    return !closed_ && connection_->stream_write(std::move(piece));
+  }
   void on_close(std::function<void()> callback) override {
     if (!closed_) connection_->stream_on_close(std::move(callback));
   }
@@ -64,8 +66,7 @@ std::unique_ptr<Responder> make_responder(std::shared_ptr<Connection> connection
 
 std::string Connection::answer_head(int status, const Headers& headers, uint64_t body_bytes) {
   if (headers.get("Connection") == "close") keep_alive_ = false;
-  return response_head(status, headers,
-                       {.http10 = http10_, .keep_alive = keep_alive_, .content_length = body_bytes},
+  return response_head(status, headers, {.http10 = http10_, .keep_alive = keep_alive_, .content_length = body_bytes},
                        body_bytes <= 8192 ? body_bytes : 0);
 }
 
@@ -95,7 +96,8 @@ void Connection::answer(Answer answer) {
 
 void Connection::begin_stream(int status, const Headers& headers) {
   if (http10_) keep_alive_ = false;  // no chunks: the end of the connection ends the body
-  std::string head = response_head(status, headers, {.http10 = http10_, .keep_alive = keep_alive_, .chunked = !http10_});
+  std::string head =
+      response_head(status, headers, {.http10 = http10_, .keep_alive = keep_alive_, .chunked = !http10_});
   reactor_.lend_thread();
   std::unique_lock lock(mail_mutex_);
   mail_.pieces.push_back({nullptr, std::move(head)});

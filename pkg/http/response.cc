@@ -8,16 +8,43 @@
 namespace kcube::http {
 namespace {
 
-constexpr std::pair<int, std::string_view> kPhrases[] = {
-    {100, "Continue"}, {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"},
-    {204, "No Content"}, {206, "Partial Content"}, {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"},
-    {304, "Not Modified"}, {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"},
-    {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"},
-    {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"}, {412, "Precondition Failed"},
-    {413, "Request Entity Too Large"}, {414, "Request URI Too Long"}, {415, "Unsupported Media Type"},
-    {417, "Expectation Failed"}, {422, "Unprocessable Entity"}, {426, "Upgrade Required"}, {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-    {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"}};
+constexpr std::pair<int, std::string_view> kPhrases[] = {{100, "Continue"},
+                                                         {101, "Switching Protocols"},
+                                                         {200, "OK"},
+                                                         {201, "Created"},
+                                                         {202, "Accepted"},
+                                                         {204, "No Content"},
+                                                         {206, "Partial Content"},
+                                                         {301, "Moved Permanently"},
+                                                         {302, "Found"},
+                                                         {303, "See Other"},
+                                                         {304, "Not Modified"},
+                                                         {307, "Temporary Redirect"},
+                                                         {308, "Permanent Redirect"},
+                                                         {400, "Bad Request"},
+                                                         {401, "Unauthorized"},
+                                                         {403, "Forbidden"},
+                                                         {404, "Not Found"},
+                                                         {405, "Method Not Allowed"},
+                                                         {406, "Not Acceptable"},
+                                                         {408, "Request Timeout"},
+                                                         {409, "Conflict"},
+                                                         {410, "Gone"},
+                                                         {412, "Precondition Failed"},
+                                                         {413, "Request Entity Too Large"},
+                                                         {414, "Request URI Too Long"},
+                                                         {415, "Unsupported Media Type"},
+                                                         {417, "Expectation Failed"},
+                                                         {422, "Unprocessable Entity"},
+                                                         {426, "Upgrade Required"},
+                                                         {429, "Too Many Requests"},
+                                                         {431, "Request Header Fields Too Large"},
+                                                         {500, "Internal Server Error"},
+                                                         {501, "Not Implemented"},
+                                                         {502, "Bad Gateway"},
+                                                         {503, "Service Unavailable"},
+                                                         {504, "Gateway Timeout"},
+                                                         {505, "HTTP Version Not Supported"}};
 
 // RFC 9110 section 5.6.7; formatted once a second and thread.
 const std::string& http_date() {
@@ -80,8 +107,10 @@ std::string response_head(int status, const Headers& headers, const HeadOptions&
   if (options.content_length && status != 204 && status != 304)
     head.append("Content-Length: ").append(std::to_string(*options.content_length)).append("\r\n");
   if (headers.has("Connection")) return head.append("\r\n");
-  if (!options.keep_alive) head.append("Connection: close\r\n");
-  else if (options.http10) head.append("Connection: keep-alive\r\n");
+  if (!options.keep_alive)
+    head.append("Connection: close\r\n");
+  else if (options.http10)
+    head.append("Connection: keep-alive\r\n");
   return head.append("\r\n");
 }
 
@@ -90,10 +119,14 @@ std::string json_quote(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') out.append({'\\', c});
-    else if (c == '\n') out.append("\\n");
-    else if (byte < 32) out.append({'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]});
-    else out.push_back(c);
+    if (c == '"' || c == '\\')
+      out.append({'\\', c});
+    else if (c == '\n')
+      out.append("\\n");
+    else if (byte < 32)
+      out.append({'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]});
+    else
+      out.push_back(c);
   }
   return out.append("\"");
 }
@@ -106,11 +139,13 @@ std::string status_json(const Status& status) {
 
 std::string refusal(const Status& status) {
   bool api = !status.reason().empty() && status.code() != 400;
-  std::string body = api ? status_json(status)
-                         : std::to_string(status.code()) + " " + std::string(reason_phrase(status.code())) + ": " + status.message();
+  std::string body =
+      api ? status_json(status)
+          : std::to_string(status.code()) + " " + std::string(reason_phrase(status.code())) + ": " + status.message();
   Headers headers;
   headers.add("Content-Type", api ? "application/json" : "text/plain; charset=utf-8");
-  return response_head(status.code(), headers, {.keep_alive = false, .content_length = body.size()}, body.size()) + body;
+  return response_head(status.code(), headers, {.keep_alive = false, .content_length = body.size()}, body.size()) +
+         body;
 }
 
 }  // namespace kcube::http

@@ -25,7 +25,8 @@ Status bind_failure(const std::string& where, int os_error) {
 // A socket file whose process is gone may be replaced.
 bool nobody_listens(const sockaddr_un& address) {
   Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED;
+  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+         errno == ECONNREFUSED;
 }
 
 Result<Listener> listen_unix(const std::string& path) {
@@ -66,7 +67,8 @@ Result<Listener> listen_tcp(const std::string& address, uint16_t port, bool tls)
   if (!listener.fd) return fail(Status::from_errno("socket"));
   int one = 1;
   ::setsockopt(listener.fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (::bind(listener.fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 || ::listen(listener.fd.get(), 4096) != 0)
+  if (::bind(listener.fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 ||
+      ::listen(listener.fd.get(), 4096) != 0)
     return fail(bind_failure(where, errno));
   size = sizeof storage;
   ::getsockname(listener.fd.get(), reinterpret_cast<sockaddr*>(&storage), &size);

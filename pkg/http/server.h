@@ -2,9 +2,10 @@
 //
 // A reactor accepts, shakes hands (TLS), reads whole requests without blocking and parks idle connections. Its threads
 // share one epoll and take one event at a time; the thread that completes a request runs the handler, and a supervisor
-// adds threads when handlers block (never when they only compute). cpp-httplib parses the head. A handler may detach its
-// connection: a watch goes on as a chunked stream fed from any thread, an upgrade becomes a raw byte tunnel. Limits keep
-// strangers cheap: see ServerOptions. HTTP/1.1 only (clients fall back by ALPN). Source: RFC 9110, 9112; decision 5.
+// adds threads when handlers block (never when they only compute). cpp-httplib parses the head. A handler may detach
+// its connection: a watch goes on as a chunked stream fed from any thread, an upgrade becomes a raw byte tunnel. Limits
+// keep strangers cheap: see ServerOptions. HTTP/1.1 only (clients fall back by ALPN). Source: RFC 9110, 9112;
+// decision 5.
 #pragma once
 
 #include <chrono>
@@ -51,14 +52,14 @@ class Query {
 
 struct Request {
   std::string method;
-  std::string path;        // percent-decoded
-  std::string raw_path;    // as sent
+  std::string path;      // percent-decoded
+  std::string raw_path;  // as sent
   std::string raw_query;
   Query query;
   Headers headers;
   std::string body;
-  std::string remote_address;                 // "10.42.0.7"
-  std::string server_name;                    // TLS SNI, may be empty
+  std::string remote_address;  // "10.42.0.7"
+  std::string server_name;     // TLS SNI, may be empty
   // The client certificate, verified against ServerOptions::client_ca: subject fields of the leaf. Empty without one.
   std::string peer_common_name;
   std::vector<std::string> peer_organizations;
@@ -70,7 +71,7 @@ struct Request {
 // A detached response: a chunked body fed from any thread. Bounded: when the client does not read, write() says so.
 class Stream {
  public:
-  virtual ~Stream() = default;   // ends the chunked body and closes or parks the connection
+  virtual ~Stream() = default;  // ends the chunked body and closes or parks the connection
   // Queues one piece shared with other receivers without copying. False once the client is gone or more than
   // ServerOptions::stream_buffer_bytes wait; the stream is then dead and will be closed.
   virtual bool write(std::shared_ptr<const std::string> piece) = 0;
@@ -106,27 +107,28 @@ class Responder {
   virtual Result<std::unique_ptr<Tunnel>> upgrade(Headers headers) = 0;
 };
 
-// Runs on a pool thread. `responder` may be kept beyond the call.
+// Runs on a pool thread, and may block there: others are added. `responder` may be kept beyond the call. What respond()
+// gives on the handler's own thread leaves when the handler returns; streams and tunnels leave at once.
 using Handler = std::function<void(Request& request, std::unique_ptr<Responder> responder)>;
 
 struct TlsOptions {
-  std::string certificate_pem, key_pem;     // chain, leaf first
-  std::string client_ca_pem;                // empty: no client certificates are asked for
+  std::string certificate_pem, key_pem;  // chain, leaf first
+  std::string client_ca_pem;             // empty: no client certificates are asked for
 };
 
 struct ServerOptions {
-  std::string address = "0.0.0.0";          // or "::", or a Unix socket path with a leading '/' (never TLS)
-  uint16_t port = 0;                        // 0: any free port
+  std::string address = "0.0.0.0";  // or "::", or a Unix socket path with a leading '/' (never TLS)
+  uint16_t port = 0;                // 0: any free port
   // Several listeners of one server: more {address, port}.
   std::vector<std::pair<std::string, uint16_t>> more;
   bool tls = true;
   TlsOptions tls_options;
   size_t max_threads = 64;
   size_t max_connections = 20000;
-  uint64_t max_body_bytes = 3 << 20;        // beyond: 413 with a metav1.Status body
+  uint64_t max_body_bytes = 3 << 20;  // beyond: 413 with a metav1.Status body
   uint64_t max_header_bytes = 1 << 20;
   size_t max_headers = 256;
-  std::chrono::milliseconds header_deadline{std::chrono::seconds(10)};   // handshake and head complete within
+  std::chrono::milliseconds header_deadline{std::chrono::seconds(10)};  // handshake and head complete within
   std::chrono::milliseconds body_deadline{std::chrono::seconds(60)};
   std::chrono::milliseconds idle_deadline{std::chrono::minutes(5)};
   uint64_t stream_buffer_bytes = 4 << 20;

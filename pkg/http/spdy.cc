@@ -6,14 +6,23 @@
 namespace kcube::http {
 namespace {
 
-enum Type : uint16_t { kSynStream = 1, kSynReply = 2, kRstStream = 3, kSettings = 4, kPing = 6, kGoAway = 7, kHeaders = 8, kWindowUpdate = 9 };
+enum Type : uint16_t {
+  kSynStream = 1,
+  kSynReply = 2,
+  kRstStream = 3,
+  kSettings = 4,
+  kPing = 6,
+  kGoAway = 7,
+  kHeaders = 8,
+  kWindowUpdate = 9
+};
 constexpr uint8_t kFin = 1;
 constexpr uint32_t kProtocolError = 1, kInvalidStream = 2, kRefusedStream = 3, kCancel = 5;
 constexpr uint32_t kSettingInitialWindow = 7;
 constexpr size_t kMaxControl = 1 << 20;
-constexpr size_t kMaxData = 16384;          // of our own frames
+constexpr size_t kMaxData = 16384;  // of our own frames
 constexpr size_t kMaxStreams = 4096;
-constexpr size_t kGrant = 32768;            // consumed bytes before a window is opened again
+constexpr size_t kGrant = 32768;  // consumed bytes before a window is opened again
 constexpr uint32_t kIdMask = 0x7fffffff;
 
 uint32_t get32(std::string_view bytes, size_t at) {
@@ -66,8 +75,10 @@ SpdySession::~SpdySession() {
 std::shared_ptr<SpdyStream> SpdySession::accept(std::chrono::milliseconds deadline) {
   std::unique_lock lock(mutex_);
   auto ready = [&] { return ended_ || !opened_.empty(); };
-  if (deadline.count() > 0) changed_.wait_for(lock, deadline, ready);
-  else changed_.wait(lock, ready);
+  if (deadline.count() > 0)
+    changed_.wait_for(lock, deadline, ready);
+  else
+    changed_.wait(lock, ready);
   if (opened_.empty()) return nullptr;
   auto stream = std::move(opened_.front());
   opened_.pop_front();
@@ -215,8 +226,10 @@ bool SpdySession::open_stream(const Frame& frame, const std::string& payload) {
   auto stream = std::make_shared<SpdyStream>(*this, id, std::move(*headers));
   {
     std::lock_guard lock(mutex_);
-    if (streams_.size() < kMaxStreams) streams_.emplace(id, stream);
-    else stream->dead_ = true;
+    if (streams_.size() < kMaxStreams)
+      streams_.emplace(id, stream);
+    else
+      stream->dead_ = true;
     stream->window_ = initial_window_;
   }
   if (stream->dead_) {

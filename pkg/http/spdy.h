@@ -1,7 +1,7 @@
 // The server's side of a SPDY/3.1 connection over a tunnel: streams that the client opens, each a Channel.
 //
-// One thread reads and fills the streams' inboxes. Windows: ours are granted as bytes are consumed; the client's bind us
-// only once it has sent a WINDOW_UPDATE, because kubectl's library never does. Source: the SPDY/3.1 draft.
+// One thread reads and fills the streams' inboxes. Windows: ours are granted as bytes are consumed; the client's bind
+// us only once it has sent a WINDOW_UPDATE, because kubectl's library never does. Source: the SPDY/3.1 draft.
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,8 @@ class SpdySession;
 
 class SpdyStream final : public Channel {
  public:
-  SpdyStream(SpdySession& session, uint32_t id, Headers headers) : session_(session), id_(id), headers_(std::move(headers)) {}
+  SpdyStream(SpdySession& session, uint32_t id, Headers headers)
+      : session_(session), id_(id), headers_(std::move(headers)) {}
   Result<size_t> read(char* buffer, size_t size) override;
   Result<void> write(std::string_view bytes) override;
   void close_write() override;
@@ -33,11 +34,11 @@ class SpdyStream final : public Channel {
 
  private:
   friend class SpdySession;
-  SpdySession& session_;   // outlives its streams' use
+  SpdySession& session_;  // outlives its streams' use
   const uint32_t id_;
   const Headers headers_;
   Inbox inbox_;
-  size_t ungranted_ = 0;   // consumed but not yet granted again; reader thread of the channel
+  size_t ungranted_ = 0;  // consumed but not yet granted again; reader thread of the channel
   // Under the session's mutex:
   int64_t window_ = 0;
   bool write_closed_ = false, dead_ = false;
@@ -84,11 +85,11 @@ class SpdySession {
   std::unique_ptr<Tunnel> tunnel_;
   std::string in_;
   size_t in_start_ = 0;
-  SpdyHeaderReader header_reader_;   // reader thread
+  SpdyHeaderReader header_reader_;  // reader thread
   std::atomic<uint32_t> last_id_{0};
 
-  std::mutex write_mutex_;           // frames go out whole
-  SpdyHeaderWriter header_writer_;   // under write_mutex_
+  std::mutex write_mutex_;          // frames go out whole
+  SpdyHeaderWriter header_writer_;  // under write_mutex_
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -99,7 +100,7 @@ class SpdySession {
   bool windows_bind_ = false;
   bool ended_ = false;
 
-  std::thread reader_;               // last: starts when all above is there
+  std::thread reader_;  // last: starts when all above is there
 };
 
 }  // namespace kcube::http

@@ -10,15 +10,71 @@ namespace {
 constexpr size_t kMaxBlock = 64 << 10;
 
 // Section 2.6.10.1 of the SPDY/3 draft: words with their 32-bit lengths, then bare text.
-constexpr std::string_view kWords[] = {
-    "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding", "accept-language",
-    "accept-ranges", "age", "allow", "authorization", "cache-control", "connection", "content-base", "content-encoding",
-    "content-language", "content-length", "content-location", "content-md5", "content-range", "content-type", "date", "etag",
-    "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since",
-    "last-modified", "location", "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "range", "referer",
-    "retry-after", "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning",
-    "www-authenticate", "method", "get", "status", "200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie",
-    "keep-alive", "origin"};
+constexpr std::string_view kWords[] = {"options",
+                                       "head",
+                                       "post",
+                                       "put",
+                                       "delete",
+                                       "trace",
+                                       "accept",
+                                       "accept-charset",
+                                       "accept-encoding",
+                                       "accept-language",
+                                       "accept-ranges",
+                                       "age",
+                                       "allow",
+                                       "authorization",
+                                       "cache-control",
+                                       "connection",
+                                       "content-base",
+                                       "content-encoding",
+                                       "content-language",
+                                       "content-length",
+                                       "content-location",
+                                       "content-md5",
+                                       "content-range",
+                                       "content-type",
+                                       "date",
+                                       "etag",
+                                       "expect",
+                                       "expires",
+                                       "from",
+                                       "host",
+                                       "if-match",
+                                       "if-modified-since",
+                                       "if-none-match",
+                                       "if-range",
+                                       "if-unmodified-since",
+                                       "last-modified",
+                                       "location",
+                                       "max-forwards",
+                                       "pragma",
+                                       "proxy-authenticate",
+                                       "proxy-authorization",
+                                       "range",
+                                       "referer",
+                                       "retry-after",
+                                       "server",
+                                       "te",
+                                       "trailer",
+                                       "transfer-encoding",
+                                       "upgrade",
+                                       "user-agent",
+                                       "vary",
+                                       "via",
+                                       "warning",
+                                       "www-authenticate",
+                                       "method",
+                                       "get",
+                                       "status",
+                                       "200 OK",
+                                       "version",
+                                       "HTTP/1.1",
+                                       "url",
+                                       "public",
+                                       "set-cookie",
+                                       "keep-alive",
+                                       "origin"};
 constexpr std::string_view kTail =
     "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505"
     "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized403 Forbidden"
@@ -40,7 +96,8 @@ const std::string& dictionary() {
       all.append(word);
     }
     all.append(kTail);
-    KCUBE_CHECK(adler32(adler32(0, nullptr, 0), reinterpret_cast<const Bytef*>(all.data()), static_cast<uInt>(all.size())) == kDictionaryId);
+    KCUBE_CHECK(adler32(adler32(0, nullptr, 0), reinterpret_cast<const Bytef*>(all.data()),
+                        static_cast<uInt>(all.size())) == kDictionaryId);
     return all;
   }();
   return bytes;
@@ -72,7 +129,9 @@ struct SpdyHeaderReader::Impl {
   z_stream zlib{};
 };
 
-SpdyHeaderReader::SpdyHeaderReader() : impl_(std::make_unique<Impl>()) { KCUBE_CHECK(inflateInit(&impl_->zlib) == Z_OK); }
+SpdyHeaderReader::SpdyHeaderReader() : impl_(std::make_unique<Impl>()) {
+  KCUBE_CHECK(inflateInit(&impl_->zlib) == Z_OK);
+}
 SpdyHeaderReader::~SpdyHeaderReader() { inflateEnd(&impl_->zlib); }
 
 Result<Headers> SpdyHeaderReader::read(std::string_view block) {

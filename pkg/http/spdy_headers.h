@@ -1,5 +1,5 @@
-// SPDY/3 header blocks: name/value pairs under zlib with a preset dictionary, one zlib stream a direction and connection.
-// One thread a direction.
+// SPDY/3 header blocks: name/value pairs under zlib with a preset dictionary, one zlib stream a direction and
+// connection. One thread a direction.
 #pragma once
 
 #include <memory>

@@ -18,7 +18,8 @@ uint16_t number_of(std::string_view object, std::string_view name) {
   if (at == std::string_view::npos) return 0;
   auto rest = object.substr(at + name.size());
   auto start = rest.find_first_of("0123456789");
-  if (start == std::string_view::npos || rest.substr(0, start).find_first_not_of("\": \t") != std::string_view::npos) return 0;
+  if (start == std::string_view::npos || rest.substr(0, start).find_first_not_of("\": \t") != std::string_view::npos)
+    return 0;
   rest.remove_prefix(start);
   auto end = rest.find_first_not_of("0123456789");
   return parse_int<uint16_t>(rest.substr(0, end)).value_or(0);
@@ -85,7 +86,8 @@ void ResizeReader::feed(std::string_view bytes) {
   if (rest_.size() > kMaxResize) rest_.clear();
 }
 
-Result<std::unique_ptr<RemoteCommand>> accept_remote_command(const Request& request, std::unique_ptr<Responder> responder,
+Result<std::unique_ptr<RemoteCommand>> accept_remote_command(const Request& request,
+                                                             std::unique_ptr<Responder> responder,
                                                              const RemoteCommandOptions& options) {
   if (!options.stdin && !options.stdout && !options.stderr)
     return refuse_upgrade(*responder, Status::bad_request("you must specify at least 1 of stdin, stdout, stderr"));

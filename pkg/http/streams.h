@@ -19,7 +19,7 @@ namespace kcube::http {
 class Channel {
  public:
   virtual ~Channel() = default;
-  virtual Result<size_t> read(char* buffer, size_t size) = 0;   // 0 at the end
+  virtual Result<size_t> read(char* buffer, size_t size) = 0;  // 0 at the end
   virtual Result<void> write(std::string_view bytes) = 0;
   virtual void close_write() = 0;
   virtual void reset() = 0;
@@ -33,9 +33,9 @@ struct RemoteCommandOptions {
 class RemoteCommand {
  public:
   virtual ~RemoteCommand() = default;
-  virtual Channel* stdin() = 0;     // null when not asked for
+  virtual Channel* stdin() = 0;  // null when not asked for
   virtual Channel* stdout() = 0;
-  virtual Channel* stderr() = 0;    // null with a tty
+  virtual Channel* stderr() = 0;  // null with a tty
   // Called for each resize, on a thread of this object.
   virtual void on_resize(std::function<void(uint16_t width, uint16_t height)> callback) = 0;
   // Sends the final status on the error channel (`status_json` is a metav1.Status; v1–v3 clients get plain text),
@@ -50,14 +50,16 @@ bool wants_upgrade(const Request& request);
 
 // Negotiates (WebSocket or SPDY by the request's headers), upgrades and waits for the streams that `options` names.
 // 400 with the reason when the client offers nothing we speak.
-Result<std::unique_ptr<RemoteCommand>> accept_remote_command(const Request& request, std::unique_ptr<Responder> responder,
+Result<std::unique_ptr<RemoteCommand>> accept_remote_command(const Request& request,
+                                                             std::unique_ptr<Responder> responder,
                                                              const RemoteCommandOptions& options);
 
 // A one-way flow of messages over WebSocket, for clients that ask for logs or a watch that way: each write() is one
 // message; a write fails once the client is gone. `text` is what the messages are when the client names no subprotocol
-// (JSON events); "binary.k8s.io" and "base64.binary.k8s.io" are the others. Closing: reset() or destruction, after a clean
-// close_write(). Holds one thread.
-Result<std::unique_ptr<Channel>> accept_message_stream(const Request& request, std::unique_ptr<Responder> responder, bool text);
+// (JSON events); "binary.k8s.io" and "base64.binary.k8s.io" are the others. Closing: reset() or destruction, after a
+// clean close_write(). Holds one thread.
+Result<std::unique_ptr<Channel>> accept_message_stream(const Request& request, std::unique_ptr<Responder> responder,
+                                                       bool text);
 
 // The server's side of port-forward: `connect` is called for every data stream with the port asked for, on a thread of
 // its own, and copies; a failure's message goes to the stream's error stream.

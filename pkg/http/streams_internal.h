@@ -17,7 +17,8 @@ std::unexpected<Status> refuse_upgrade(Responder& responder, Status status, Head
 Result<std::unique_ptr<Tunnel>> accept_spdy(std::unique_ptr<Responder> responder, const std::string& protocol);
 
 // Both for one upgraded connection kind; see streams.h.
-Result<std::unique_ptr<RemoteCommand>> websocket_remote_command(const Request& request, std::unique_ptr<Responder> responder,
+Result<std::unique_ptr<RemoteCommand>> websocket_remote_command(const Request& request,
+                                                                std::unique_ptr<Responder> responder,
                                                                 const RemoteCommandOptions& options);
 Result<std::unique_ptr<RemoteCommand>> spdy_remote_command(const Request& request, std::unique_ptr<Responder> responder,
                                                            const RemoteCommandOptions& options);

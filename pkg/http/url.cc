@@ -34,7 +34,8 @@ Result<Url> parse_url(const std::string& text) {
   if (!handle) return fail(Status::bad_request("malformed URL: " + text));
   Url url;
   url.scheme = part(handle, CURLUPART_SCHEME);
-  if (url.scheme != "http" && url.scheme != "https") return fail(Status::bad_request("not an http or https URL: " + text));
+  if (url.scheme != "http" && url.scheme != "https")
+    return fail(Status::bad_request("not an http or https URL: " + text));
   std::string host = part(handle, CURLUPART_HOST);
   url.host = bare(host);
   url.port = parse_int<uint16_t>(part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT)).value_or(0);

@@ -9,10 +9,10 @@
 namespace kcube::http {
 
 struct Url {
-  std::string scheme, host;      // the host of an IPv6 literal without brackets
+  std::string scheme, host;  // the host of an IPv6 literal without brackets
   uint16_t port = 0;
-  std::string target;            // path and query
-  std::string authority;         // as a Host header has it
+  std::string target;     // path and query
+  std::string authority;  // as a Host header has it
 };
 // 400 when malformed or neither http nor https.
 Result<Url> parse_url(const std::string& text);

@@ -45,7 +45,8 @@ Result<std::unique_ptr<Tunnel>> accept_websocket(const Request& request, std::un
                                                  const std::string& subprotocol) {
   auto key = request.headers.get("Sec-WebSocket-Key");
   auto nonce = base64_decode(key);
-  if (request.method != "GET" || request.headers.get("Sec-WebSocket-Version") != "13" || !nonce || nonce->size() != 16) {
+  if (request.method != "GET" || request.headers.get("Sec-WebSocket-Version") != "13" || !nonce ||
+      nonce->size() != 16) {
     Status status = Status::bad_request("unable to upgrade: malformed WebSocket handshake");
     Headers headers;
     headers.add("Content-Type", "application/json");

@@ -21,7 +21,7 @@ class WebSocket {
  public:
   enum class Opcode : uint8_t { continuation = 0, text = 1, binary = 2, close = 8, ping = 9, pong = 10 };
   struct Message {
-    Opcode opcode = Opcode::close;   // text, binary or close
+    Opcode opcode = Opcode::close;  // text, binary or close
     std::string payload;
   };
   explicit WebSocket(std::unique_ptr<Tunnel> tunnel) : tunnel_(std::move(tunnel)) {}
@@ -41,7 +41,7 @@ class WebSocket {
     uint64_t size = 0;
     char mask[4] = {};
   };
-  Result<bool> read_exactly(char* to, size_t size);   // false at the end
+  Result<bool> read_exactly(char* to, size_t size);  // false at the end
   Result<bool> read_head(FrameHead& head);
   Result<bool> read_payload(const FrameHead& head, std::string& to);
   Result<bool> answer_control(const FrameHead& head);
@@ -51,7 +51,7 @@ class WebSocket {
   std::string in_;
   size_t in_start_ = 0;
   std::mutex write_mutex_;
-  bool closed_ = false;   // a close frame went out; under write_mutex_
+  bool closed_ = false;  // a close frame went out; under write_mutex_
 };
 
 // A tunnel whose bytes travel in binary messages of `socket`.

@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
   options.tls_options.certificate_pem = file::read(argv[1]).value();
   options.tls_options.key_pem = file::read(argv[2]).value();
   options.tls_options.client_ca_pem = options.tls_options.certificate_pem;
-  std::string body(R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default"},"data":{"k":"v","l":"w"}})");
+  std::string body(
+      R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default"},"data":{"k":"v","l":"w"}})");
   auto server = http::Server::create(options, [&](http::Request& request, std::unique_ptr<http::Responder> responder) {
     http::Headers headers;
     headers.add("Content-Type", "application/json");

@@ -30,11 +30,16 @@ class Certificates : public testing::Test {
 };
 
 TEST_F(Certificates, IssuedOnesVerifyWithOpenssl) {
-  auto pair = issue(ca_, {.common_name = "system:node:a", .organizations = {"system:nodes", "x"}, .dns_names = {"a", "a.b"},
-                          .ip_addresses = {"10.0.0.1", "fd00::1"}, .server = true, .client = true});
+  auto pair = issue(ca_, {.common_name = "system:node:a",
+                          .organizations = {"system:nodes", "x"},
+                          .dns_names = {"a", "a.b"},
+                          .ip_addresses = {"10.0.0.1", "fd00::1"},
+                          .server = true,
+                          .client = true});
   ASSERT_TRUE(pair);
   auto ca = save("ca.pem", ca_.certificate_pem), leaf = save("leaf.pem", pair->certificate_pem);
-  EXPECT_NE(openssl({"verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca, leaf}).find("OK"), std::string::npos)
+  EXPECT_NE(openssl({"verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca, leaf}).find("OK"),
+            std::string::npos)
       << openssl({"verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca, leaf});
   EXPECT_NE(openssl({"verify", "-purpose", "sslclient", "-CAfile", ca, leaf}).find("OK"), std::string::npos);
   auto parsed = parse_certificate(pair->certificate_pem);
@@ -62,16 +67,19 @@ TEST_F(Certificates, CsrKeepsSubjectAndNamesButNotTheWishToBeAnAuthority) {
   EXPECT_EQ(openssl({"verify", "-purpose", "sslserver", "-CAfile", ca, leaf}).find(": OK"), std::string::npos);
 
   auto key_file = save("k.pem", key);
-  auto wishful = openssl({"req", "-new", "-key", key_file, "-subj", "/CN=ca", "-addext", "basicConstraints=critical,CA:TRUE"});
+  auto wishful =
+      openssl({"req", "-new", "-key", key_file, "-subj", "/CN=ca", "-addext", "basicConstraints=critical,CA:TRUE"});
   auto refused_wish = sign_csr(ca_, wishful, {"client auth"}, hours(1));
   ASSERT_TRUE(refused_wish);
-  EXPECT_NE(openssl({"x509", "-noout", "-text", "-in", save("w.pem", *refused_wish)}).find("CA:FALSE"), std::string::npos);
+  EXPECT_NE(openssl({"x509", "-noout", "-text", "-in", save("w.pem", *refused_wish)}).find("CA:FALSE"),
+            std::string::npos);
 }
 
 TEST_F(Certificates, MalformedInputIsBadRequest) {
   auto csr = make_csr(make_key().value(), {.common_name = "bob"}).value();
-  for (std::string text : {std::string(), std::string("x"), csr.substr(0, csr.size() / 2), ca_.certificate_pem,
-                           std::string("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")}) {
+  for (std::string text :
+       {std::string(), std::string("x"), csr.substr(0, csr.size() / 2), ca_.certificate_pem,
+        std::string("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")}) {
     auto parsed = parse_csr(text);
     ASSERT_FALSE(parsed);
     EXPECT_EQ(parsed.error().code(), 400);
@@ -96,7 +104,8 @@ TEST(JoinToken, RoundTripsAndRefuses) {
   EXPECT_EQ(token->id, "abcdef");
   EXPECT_EQ(token->to_string(), text);
   EXPECT_EQ(JoinToken::parse("abcdef.0123456789abcdef")->to_string(), "abcdef.0123456789abcdef");
-  for (std::string bad : {"", "K10", "K10abc::a:b", "abc", "a.", ".b", "a.b c"}) EXPECT_FALSE(JoinToken::parse(bad)) << bad;
+  for (std::string bad : {"", "K10", "K10abc::a:b", "abc", "a.", ".b", "a.b c"})
+    EXPECT_FALSE(JoinToken::parse(bad)) << bad;
 }
 
 TEST(Digest, KnownAnswers) {

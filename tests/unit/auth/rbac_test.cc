@@ -5,7 +5,8 @@
 namespace kcube::auth {
 namespace {
 
-Attributes wants(std::string verb, std::string group, std::string resource, std::string subresource = "", std::string name = "") {
+Attributes wants(std::string verb, std::string group, std::string resource, std::string subresource = "",
+                 std::string name = "") {
   Attributes a;
   a.verb = std::move(verb);
   a.api_group = std::move(group);

@@ -14,7 +14,8 @@ TEST(Client, SendsMethodsBodiesAndHeaders) {
   TestServer test([](Request& request, std::unique_ptr<Responder> responder) {
     Headers headers;
     headers.add("X-Seen", std::string(request.headers.get("X-Ask")));
-    responder->respond(201, std::move(headers), request.method + " " + request.path + "?" + request.raw_query + " " + request.body);
+    responder->respond(201, std::move(headers),
+                       request.method + " " + request.path + "?" + request.raw_query + " " + request.body);
   });
   auto client = Client::create(client_tls());
   for (std::string method : {"POST", "PUT", "PATCH", "DELETE"}) {
@@ -31,11 +32,14 @@ TEST(Client, SendsMethodsBodiesAndHeaders) {
 
 TEST(Client, VerifiesTheServer) {
   TestServer test(echo);
-  auto refused = Client::create({.ca_pem = auth::make_ca("other", std::chrono::hours(1))->certificate_pem})->send({.url = test.base + "/"});
+  auto refused = Client::create({.ca_pem = auth::make_ca("other", std::chrono::hours(1))->certificate_pem})
+                     ->send({.url = test.base + "/"});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), 503);
-  EXPECT_FALSE(Client::create({.ca_pem = test_ca().certificate_pem, .server_name = "wrong.test"})->send({.url = test.base + "/"}));
-  EXPECT_TRUE(Client::create({.ca_pem = test_ca().certificate_pem, .server_name = "kube.test"})->send({.url = test.base + "/"}));
+  EXPECT_FALSE(Client::create({.ca_pem = test_ca().certificate_pem, .server_name = "wrong.test"})
+                   ->send({.url = test.base + "/"}));
+  EXPECT_TRUE(Client::create({.ca_pem = test_ca().certificate_pem, .server_name = "kube.test"})
+                  ->send({.url = test.base + "/"}));
   EXPECT_TRUE(Client::create({.verify = false})->send({.url = test.base + "/"}));
 }
 
@@ -60,9 +64,15 @@ TEST(Client, StreamsAndCancels) {
   });
   auto client = Client::create(client_tls());
   Event head, data;
-  auto watch = client->open({.url = test.base + "/watch", .timeout = std::chrono::milliseconds(0)},
-                            [&](int status, const Headers&) { if (status == 200) head.set(); },
-                            [&](std::string_view piece) { if (piece == "event") data.set(); }, [](Result<void>) {});
+  auto watch = client->open(
+      {.url = test.base + "/watch", .timeout = std::chrono::milliseconds(0)},
+      [&](int status, const Headers&) {
+        if (status == 200) head.set();
+      },
+      [&](std::string_view piece) {
+        if (piece == "event") data.set();
+      },
+      [](Result<void>) {});
   ASSERT_TRUE(watch);
   EXPECT_TRUE(head.wait());
   EXPECT_TRUE(data.wait());
@@ -77,8 +87,12 @@ TEST(Client, TellsTheEndOfAStream) {
   auto client = Client::create(client_tls());
   Event end;
   bool ok = false;
-  auto watch = client->open({.url = test.base + "/good"}, [](int, const Headers&) {}, [](std::string_view) {},
-                            [&](Result<void> result) { ok = result.has_value(); end.set(); });
+  auto watch = client->open(
+      {.url = test.base + "/good"}, [](int, const Headers&) {}, [](std::string_view) {},
+      [&](Result<void> result) {
+        ok = result.has_value();
+        end.set();
+      });
   EXPECT_TRUE(end.wait());
   EXPECT_TRUE(ok);
 }
@@ -172,12 +186,14 @@ TEST(Client, SpeaksHttp2ToGrpcServers) {
   if (!file::exists("/work/peers/etcd")) GTEST_SKIP() << "no etcd here";
   char directory[] = "/tmp/kcube-etcd-XXXXXX";
   ASSERT_NE(::mkdtemp(directory), nullptr);
-  auto etcd = process::spawn({.argv = {"/work/peers/etcd", "--data-dir", directory, "--listen-client-urls", "http://127.0.0.1:23790",
-                                       "--advertise-client-urls", "http://127.0.0.1:23790", "--listen-peer-urls", "http://127.0.0.1:23791",
-                                       "--log-level", "fatal"}});
+  auto etcd = process::spawn({.argv = {"/work/peers/etcd", "--data-dir", directory, "--listen-client-urls",
+                                       "http://127.0.0.1:23790", "--advertise-client-urls", "http://127.0.0.1:23790",
+                                       "--listen-peer-urls", "http://127.0.0.1:23791", "--log-level", "fatal"}});
   ASSERT_TRUE(etcd);
-  ClientRequest request{.method = "POST", .url = "http://127.0.0.1:23790/grpc.health.v1.Health/Check",
-                        .body = std::string(5, '\0'), .http2_prior_knowledge = true};
+  ClientRequest request{.method = "POST",
+                        .url = "http://127.0.0.1:23790/grpc.health.v1.Health/Check",
+                        .body = std::string(5, '\0'),
+                        .http2_prior_knowledge = true};
   request.headers.add("Content-Type", "application/grpc");
   request.headers.add("TE", "trailers");
   auto client = Client::create({});

@@ -24,7 +24,10 @@ inline const auth::KeyPair& test_ca() {
 }
 
 inline TlsOptions server_tls() {
-  static const auth::KeyPair pair = auth::issue(test_ca(), {.common_name = "server", .dns_names = {"kube.test"}, .ip_addresses = {"127.0.0.1"}, .server = true}).value();
+  static const auth::KeyPair pair =
+      auth::issue(test_ca(),
+                  {.common_name = "server", .dns_names = {"kube.test"}, .ip_addresses = {"127.0.0.1"}, .server = true})
+          .value();
   return {pair.certificate_pem, pair.key_pem, test_ca().certificate_pem};
 }
 
@@ -71,7 +74,9 @@ class RawClient {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   }
-  void send(std::string_view text) { ASSERT_EQ(::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+  void send(std::string_view text) {
+    ASSERT_EQ(::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
   // Reads until the text so far contains `wanted`, or the end.
   std::string read_until(std::string_view wanted) {
     while (seen_.find(wanted) == std::string::npos) {

@@ -11,7 +11,11 @@ void who(Request& request, std::unique_ptr<Responder> responder) {
 }
 
 ClientTls with_certificate(const auth::KeyPair& ca, std::chrono::seconds lifetime, bool client = true) {
-  auto pair = auth::issue(ca, {.common_name = "bob", .organizations = {"dev"}, .server = !client, .client = client, .lifetime = lifetime}).value();
+  auto pair =
+      auth::issue(
+          ca,
+          {.common_name = "bob", .organizations = {"dev"}, .server = !client, .client = client, .lifetime = lifetime})
+          .value();
   auto tls = client_tls();
   tls.certificate_pem = pair.certificate_pem;
   tls.key_pem = pair.key_pem;

@@ -1,5 +1,5 @@
-// The least API server that kubectl exec, attach, cp and port-forward need: discovery, one pod, and commands that run as
-// processes of this machine.
+// The least API server that kubectl exec, attach, cp and port-forward need: discovery, one pod, and commands that run
+// as processes of this machine.
 #pragma once
 
 #include <fcntl.h>
@@ -13,7 +13,8 @@
 
 namespace kcube::http {
 
-inline constexpr const char* kPod = R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","namespace":"default","uid":"u"},
+inline constexpr const char* kPod =
+    R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","namespace":"default","uid":"u"},
 "spec":{"containers":[{"name":"c","image":"i","stdin":true,"tty":true}]},"status":{"phase":"Running"}})";
 inline constexpr const char* kResources = R"({"kind":"APIResourceList","groupVersion":"v1","resources":[
 {"name":"pods","singularName":"pod","namespaced":true,"kind":"Pod","shortNames":["po"],"verbs":["get","list"]},
@@ -22,8 +23,9 @@ inline constexpr const char* kResources = R"({"kind":"APIResourceList","groupVer
 inline std::string exit_status(int code) {
   if (code == 0) return R"({"metadata":{},"status":"Success"})";
   auto text = std::to_string(code);
-  return R"({"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: exit status )" + text +
-         R"(","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":")" + text + R"("}]}})";
+  return R"({"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: exit status )" +
+         text + R"(","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":")" + text +
+         R"("}]}})";
 }
 
 inline void pump(int fd, Channel& to) {
@@ -50,7 +52,9 @@ inline int run_on_channels(RemoteCommand& remote, const std::vector<std::string>
     }
     fd.reset();
   });
-  std::thread errors([&] { if (remote.stderr()) pump(err_read.get(), *remote.stderr()); });
+  std::thread errors([&] {
+    if (remote.stderr()) pump(err_read.get(), *remote.stderr());
+  });
   if (remote.stdout()) pump(out_read.get(), *remote.stdout());
   errors.join();
   int status = 0;
@@ -62,8 +66,9 @@ inline int run_on_channels(RemoteCommand& remote, const std::vector<std::string>
 
 inline void serve_exec(Request& request, std::unique_ptr<Responder> responder) {
   auto is = [&](std::string_view name) { return request.query.get(name) == "true"; };
-  auto remote = accept_remote_command(request, std::move(responder),
-                                      {.stdin = is("stdin"), .stdout = is("stdout"), .stderr = is("stderr"), .tty = is("tty")});
+  auto remote =
+      accept_remote_command(request, std::move(responder),
+                            {.stdin = is("stdin"), .stdout = is("stdout"), .stderr = is("stderr"), .tty = is("tty")});
   if (!remote) return;
   std::vector<std::string> argv;
   for (auto word : request.query.all("command")) argv.emplace_back(word);
@@ -119,8 +124,10 @@ inline void serve_kubectl(Request& request, std::unique_ptr<Responder> responder
     headers.add("Content-Type", "application/json");
     responder->respond(200, std::move(headers), std::move(body));
   };
-  if (request.path.ends_with("/exec") || request.path.ends_with("/attach")) return serve_exec(request, std::move(responder));
-  if (request.path.ends_with("/portforward")) return (void)serve_port_forward(request, std::move(responder), connect_local);
+  if (request.path.ends_with("/exec") || request.path.ends_with("/attach"))
+    return serve_exec(request, std::move(responder));
+  if (request.path.ends_with("/portforward"))
+    return (void)serve_port_forward(request, std::move(responder), connect_local);
   if (request.path == "/log") {
     auto log = accept_message_stream(request, std::move(responder), true);
     if (!log) return;

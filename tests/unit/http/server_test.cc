@@ -9,7 +9,9 @@ namespace {
 TEST(Server, AnswersPipelinedRequestsInOrder) {
   TestServer test(echo, {}, false);
   RawClient client(test.server->port());
-  client.send("GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  client.send(
+      "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /3 "
+      "HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   auto all = client.read_all();
   EXPECT_LT(all.find("[GET /1 ]"), all.find("[POST /2 abc]"));
   EXPECT_LT(all.find("[POST /2 abc]"), all.find("[GET /3 ]"));
@@ -64,7 +66,9 @@ TEST(Server, RefusesMalformedRequestsAndCloses) {
 }
 
 TEST(Server, ClosesSlowAndIdleConnections) {
-  TestServer test(echo, {.header_deadline = std::chrono::milliseconds(200), .idle_deadline = std::chrono::milliseconds(200)}, false);
+  TestServer test(echo,
+                  {.header_deadline = std::chrono::milliseconds(200), .idle_deadline = std::chrono::milliseconds(200)},
+                  false);
   RawClient half(test.server->port()), silent(test.server->port()), idle(test.server->port());
   half.send("GET / HT");
   idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -93,11 +97,13 @@ TEST(Server, AnswersFiveHundredWhenTheHandlerForgets) {
 TEST(Server, StreamsPiecesAndReusesTheConnection) {
   std::unique_ptr<Stream> stream;
   Event ready;
-  TestServer test([&](Request& request, std::unique_ptr<Responder> responder) {
-    if (request.path != "/watch") return echo(request, std::move(responder));
-    stream = responder->stream(200, {});
-    ready.set();
-  }, {}, false);
+  TestServer test(
+      [&](Request& request, std::unique_ptr<Responder> responder) {
+        if (request.path != "/watch") return echo(request, std::move(responder));
+        stream = responder->stream(200, {});
+        ready.set();
+      },
+      {}, false);
   RawClient client(test.server->port());
   client.send("GET /watch HTTP/1.1\r\nHost: h\r\n\r\n");
   ASSERT_TRUE(ready.wait());
@@ -114,11 +120,13 @@ TEST(Server, StreamsPiecesAndReusesTheConnection) {
 TEST(Server, TellsAStreamThatItsClientIsGone) {
   std::unique_ptr<Stream> stream;
   Event ready, gone;
-  TestServer test([&](Request&, std::unique_ptr<Responder> responder) {
-    stream = responder->stream(200, {});
-    stream->on_close([&] { gone.set(); });
-    ready.set();
-  }, {}, false);
+  TestServer test(
+      [&](Request&, std::unique_ptr<Responder> responder) {
+        stream = responder->stream(200, {});
+        stream->on_close([&] { gone.set(); });
+        ready.set();
+      },
+      {}, false);
   RawClient client(test.server->port());
   client.send("GET /watch HTTP/1.1\r\nHost: h\r\n\r\n");
   ASSERT_TRUE(ready.wait());
@@ -130,11 +138,13 @@ TEST(Server, TellsAStreamThatItsClientIsGone) {
 TEST(Server, CutsOffAStreamWhoseClientDoesNotRead) {
   std::unique_ptr<Stream> stream;
   Event ready, gone;
-  TestServer test([&](Request&, std::unique_ptr<Responder> responder) {
-    stream = responder->stream(200, {});
-    stream->on_close([&] { gone.set(); });
-    ready.set();
-  }, {.stream_buffer_bytes = 1 << 20}, false);
+  TestServer test(
+      [&](Request&, std::unique_ptr<Responder> responder) {
+        stream = responder->stream(200, {});
+        stream->on_close([&] { gone.set(); });
+        ready.set();
+      },
+      {.stream_buffer_bytes = 1 << 20}, false);
   RawClient client(test.server->port());
   client.send("GET /watch HTTP/1.1\r\nHost: h\r\n\r\n");
   ASSERT_TRUE(ready.wait());
@@ -147,11 +157,13 @@ TEST(Server, CutsOffAStreamWhoseClientDoesNotRead) {
 
 TEST(Server, AStreamWrittenInsideTheHandlerArrivesAtOnce) {
   Event go;
-  TestServer test([&](Request&, std::unique_ptr<Responder> responder) {
-    auto stream = responder->stream(200, {});
-    stream->write(std::make_shared<std::string>("first"));
-    go.wait();
-  }, {}, false);
+  TestServer test(
+      [&](Request&, std::unique_ptr<Responder> responder) {
+        auto stream = responder->stream(200, {});
+        stream->write(std::make_shared<std::string>("first"));
+        go.wait();
+      },
+      {}, false);
   RawClient client(test.server->port());
   client.send("GET /log HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_NE(client.read_until("first").find("first"), std::string::npos);
@@ -165,12 +177,14 @@ TEST(Server, GrowsWhenHandlersBlock) {
   std::mutex mutex;
   std::condition_variable all_in;
   int inside = 0;
-  TestServer test([&](Request&, std::unique_ptr<Responder> responder) {
-    std::unique_lock lock(mutex);
-    if (++inside == kCount) all_in.notify_all();
-    bool ok = all_in.wait_for(lock, std::chrono::seconds(20), [&] { return inside == kCount; });
-    responder->respond(ok ? 200 : 500, {}, "");
-  }, {}, false);
+  TestServer test(
+      [&](Request&, std::unique_ptr<Responder> responder) {
+        std::unique_lock lock(mutex);
+        if (++inside == kCount) all_in.notify_all();
+        bool ok = all_in.wait_for(lock, std::chrono::seconds(20), [&] { return inside == kCount; });
+        responder->respond(ok ? 200 : 500, {}, "");
+      },
+      {}, false);
   std::vector<std::unique_ptr<RawClient>> clients;
   for (int i = 0; i < kCount; ++i) {
     clients.push_back(std::make_unique<RawClient>(test.server->port()));
@@ -182,11 +196,13 @@ TEST(Server, GrowsWhenHandlersBlock) {
 TEST(Server, StopEndsStreamsAndIdleConnections) {
   std::unique_ptr<Stream> stream;
   Event ready, gone;
-  TestServer test([&](Request&, std::unique_ptr<Responder> responder) {
-    stream = responder->stream(200, {});
-    stream->on_close([&] { gone.set(); });
-    ready.set();
-  }, {}, false);
+  TestServer test(
+      [&](Request&, std::unique_ptr<Responder> responder) {
+        stream = responder->stream(200, {});
+        stream->on_close([&] { gone.set(); });
+        ready.set();
+      },
+      {}, false);
   RawClient client(test.server->port()), idle(test.server->port());
   client.send("GET /watch HTTP/1.1\r\nHost: h\r\n\r\n");
   ASSERT_TRUE(ready.wait());

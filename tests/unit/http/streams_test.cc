@@ -9,8 +9,11 @@ namespace {
 std::string websocket_frame(uint8_t first, std::string_view payload, bool masked = true) {
   std::string frame{static_cast<char>(first)};
   char mask_bit = masked ? '\x80' : '\0';
-  if (payload.size() < 126) frame.push_back(static_cast<char>(payload.size() | mask_bit));
-  else frame.append({static_cast<char>(126 | mask_bit), static_cast<char>(payload.size() >> 8), static_cast<char>(payload.size())});
+  if (payload.size() < 126)
+    frame.push_back(static_cast<char>(payload.size() | mask_bit));
+  else
+    frame.append(
+        {static_cast<char>(126 | mask_bit), static_cast<char>(payload.size() >> 8), static_cast<char>(payload.size())});
   if (!masked) return frame.append(payload);
   frame.append("\x01\x02\x03\x04");
   for (size_t i = 0; i < payload.size(); ++i) frame.push_back(static_cast<char>(payload[i] ^ ((i & 3) + 1)));
@@ -78,8 +81,8 @@ TEST_F(Streams, WebSocketV5EndsInputWithTheCloseSignal) {
   EXPECT_EQ(client.header("Sec-WebSocket-Protocol"), "v5.channel.k8s.io");
   EXPECT_EQ(client.header("Sec-WebSocket-Accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
   EXPECT_EQ(client.frame(), std::pair(2, std::string("\x01")));
-  client.send(websocket_frame(0x02, std::string("\0hel", 4)));            // fragments,
-  client.send(websocket_frame(0x89, "ping"));                             // a ping between them
+  client.send(websocket_frame(0x02, std::string("\0hel", 4)));  // fragments,
+  client.send(websocket_frame(0x89, "ping"));                   // a ping between them
   client.send(websocket_frame(0x80, "lo"));
   client.send(websocket_frame(0x82, std::string("\xff\0", 2)));
   EXPECT_EQ(client.frame(), std::pair(10, std::string("ping")));
@@ -99,7 +102,8 @@ TEST_F(Streams, WebSocketBase64SpeaksText) {
 TEST_F(Streams, OldWebSocketClientsGetThePlainMessage) {
   auto client = websocket("/exec?stdout=true&command=false", "");
   EXPECT_EQ(client.frame(), std::pair(2, std::string("\x01")));
-  EXPECT_EQ(client.frame(), std::pair(2, std::string("\x03" "command terminated with non-zero exit code: exit status 1")));
+  EXPECT_EQ(client.frame(), std::pair(2, std::string("\x03"
+                                                     "command terminated with non-zero exit code: exit status 1")));
 }
 
 TEST_F(Streams, RefusesWhatItDoesNotSpeak) {
@@ -170,7 +174,8 @@ TEST_F(Streams, MessagesStopWhenTheClientIsGone) {
 // --- SPDY ---
 
 std::string word(uint32_t value) {
-  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8), static_cast<char>(value)};
+  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
+          static_cast<char>(value)};
 }
 std::string control(uint16_t type, const std::string& payload, uint8_t flags = 0) {
   return word(0x80030000 | type) + word(uint32_t{flags} << 24 | static_cast<uint32_t>(payload.size())) + payload;
@@ -241,10 +246,11 @@ TEST_F(Streams, SpdyInputEndsWithItsStream) {
 }
 
 TEST_F(Streams, SpdyKeepsToTheWindowsOfAClientThatHasThem) {
-  SpdyClient client(spdy("/exec?stdout=true&command=head&command=-c&command=200000&command=/dev/zero", "v4.channel.k8s.io"));
-  client.send(control(4, word(1) + word(7) + word(1000)));       // windows of 1,000 bytes
+  SpdyClient client(
+      spdy("/exec?stdout=true&command=head&command=-c&command=200000&command=/dev/zero", "v4.channel.k8s.io"));
+  client.send(control(4, word(1) + word(7) + word(1000)));  // windows of 1,000 bytes
   client.open(1, "error");
-  client.send(control(9, word(1) + word(1)));                    // and they bind
+  client.send(control(9, word(1) + word(1)));  // and they bind
   client.open(3, "stdout");
   size_t received = 0, granted = 1000;
   while (received < 200000) {
