@@ -54,6 +54,7 @@ struct Endpoint {
   std::string ip;
   uint16_t port = 0;
   bool local = false;                // on this node (for the Local traffic policies)
+  bool operator==(const Endpoint&) const = default;
 };
 
 // One port of one service as this node must serve it.
