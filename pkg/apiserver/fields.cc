@@ -1,0 +1,113 @@
+#include "pkg/apiserver/fields.h"
+
+#include "pkg/apiserver/scan.h"
+
+namespace kcube::apiserver {
+namespace {
+
+struct Label {
+  std::string_view group, resource, label, path;
+  std::string_view absent = "";   // what an absent value is compared as
+};
+
+constexpr Label kLabels[] = {
+    {"", "pods", "spec.nodeName", "spec.nodeName"},
+    {"", "pods", "spec.restartPolicy", "spec.restartPolicy"},
+    {"", "pods", "spec.schedulerName", "spec.schedulerName"},
+    {"", "pods", "spec.serviceAccountName", "spec.serviceAccountName"},
+    {"", "pods", "spec.hostNetwork", "spec.hostNetwork", "false"},
+    {"", "pods", "status.phase", "status.phase"},
+    {"", "pods", "status.podIP", "status.podIP"},
+    {"", "pods", "status.podIPs", "status.podIP"},
+    {"", "pods", "status.nominatedNodeName", "status.nominatedNodeName"},
+    {"", "events", "involvedObject.kind", "involvedObject.kind"},
+    {"", "events", "involvedObject.namespace", "involvedObject.namespace"},
+    {"", "events", "involvedObject.name", "involvedObject.name"},
+    {"", "events", "involvedObject.uid", "involvedObject.uid"},
+    {"", "events", "involvedObject.apiVersion", "involvedObject.apiVersion"},
+    {"", "events", "involvedObject.resourceVersion", "involvedObject.resourceVersion"},
+    {"", "events", "involvedObject.fieldPath", "involvedObject.fieldPath"},
+    {"", "events", "reason", "reason"},
+    {"", "events", "reportingComponent", "reportingComponent"},
+    {"", "events", "source", "source.component"},
+    {"", "events", "type", "type"},
+    {"events.k8s.io", "events", "regarding.kind", "involvedObject.kind"},
+    {"events.k8s.io", "events", "regarding.namespace", "involvedObject.namespace"},
+    {"events.k8s.io", "events", "regarding.name", "involvedObject.name"},
+    {"events.k8s.io", "events", "regarding.uid", "involvedObject.uid"},
+    {"events.k8s.io", "events", "regarding.apiVersion", "involvedObject.apiVersion"},
+    {"events.k8s.io", "events", "regarding.resourceVersion", "involvedObject.resourceVersion"},
+    {"events.k8s.io", "events", "regarding.fieldPath", "involvedObject.fieldPath"},
+    {"events.k8s.io", "events", "reason", "reason"},
+    {"events.k8s.io", "events", "reportingController", "reportingComponent"},
+    {"events.k8s.io", "events", "type", "type"},
+    {"", "secrets", "type", "type"},
+    {"", "nodes", "spec.unschedulable", "spec.unschedulable", "false"},
+    {"", "namespaces", "status.phase", "status.phase"},
+    {"", "replicationcontrollers", "status.replicas", "status.replicas", "0"},
+    {"", "services", "spec.clusterIP", "spec.clusterIP"},
+    {"", "services", "spec.type", "spec.type"},
+    {"apps", "replicasets", "status.replicas", "status.replicas", "0"},
+    {"batch", "jobs", "status.successful", "status.succeeded", "0"},
+    {"certificates.k8s.io", "certificatesigningrequests", "spec.signerName", "spec.signerName"},
+    {"networking.k8s.io", "ipaddresses", "spec.parentRef.name", "spec.parentRef.name"},
+    {"resource.k8s.io", "resourceslices", "spec.driver", "spec.driver"},
+    {"resource.k8s.io", "resourceslices", "spec.nodeName", "spec.nodeName"},
+};
+
+const Label* find_label(const api::ResourceInfo& resource, std::string_view name) {
+  static constexpr Label kName{"", "", "metadata.name", ""}, kNamespace{"", "", "metadata.namespace", ""};
+  if (name == kName.label) return &kName;
+  if (name == kNamespace.label) return &kNamespace;
+  for (const Label& l : kLabels)
+    if (l.group == resource.group && l.resource == resource.resource && l.label == name) return &l;
+  return nullptr;
+}
+
+}  // namespace
+
+Result<FieldMatcher> FieldMatcher::create(const api::ResourceInfo& resource, std::string_view selector) {
+  FieldMatcher matcher;
+  if (selector.empty()) return matcher;
+  auto parsed = api::FieldSelector::parse(selector);
+  if (!parsed) return fail(parsed.error());
+  for (const auto& term : parsed->terms()) {
+    const Label* label = find_label(resource, term.path);
+    // Cluster-scoped kinds have no namespace to select by, but the label is known to all.
+    if (label == nullptr) {
+      return fail(Status::bad_request("Unable to find \"" + std::string(resource.group) + "/" + std::string(resource.version) +
+                                      ", Resource=" + std::string(resource.resource) +
+                                      "\" that match label selector \"\", field selector \"" + std::string(selector) +
+                                      "\": field label not supported: " + term.path));
+    }
+    matcher.terms_.push_back({term.path, std::string(label->path), term.value, term.negated, false, label->absent});
+  }
+  return matcher;
+}
+
+bool FieldMatcher::matches(const api::Object& object) const {
+  for (const Term& term : terms_) {
+    bool equal;
+    if (term.label == "metadata.name") {
+      equal = object.name() == term.value;
+    } else if (term.label == "metadata.namespace") {
+      equal = object.namespace_() == term.value;
+    } else {
+      std::string value = scalar_text(scan_dotted(object.bytes(), term.path));
+      if (value.empty()) value = term.absent;
+      // An event's source is its reporting component when the old field is empty.
+      if (term.label == "source" && value.empty()) value = scalar_text(scan_dotted(object.bytes(), "reportingComponent"));
+      equal = value == term.value;
+    }
+    if (equal == term.negated) return false;
+  }
+  return true;
+}
+
+std::string_view FieldMatcher::bound(std::string_view label) const {
+  for (const Term& term : terms_)
+    if (term.label == label && !term.negated) return term.value;
+  return {};
+}
+
+}  // namespace kcube::apiserver
