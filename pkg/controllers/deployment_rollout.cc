@@ -192,7 +192,21 @@ bool timed_out(const json::value& deployment, const json::value& status, SystemT
   return false;
 }
 
-bool set_progress(const json::value& deployment, json::object& status, const Sets& all, const api::Object* now, SystemTime time) {
+void copy_replica_failure(json::object& status, const Sets& all, const api::Object* now, SystemTime time) {
+  const json::value* failure = now ? find_condition(now->value(), "ReplicaFailure") : nullptr;
+  for (const auto& set : all)
+    if (failure == nullptr) failure = find_condition(set->value(), "ReplicaFailure");
+  json::array& conditions = json::ensure_array(status, "conditions");
+  if (failure == nullptr) {
+    remove_condition(conditions, "ReplicaFailure");
+    return;
+  }
+  set_condition(conditions,
+                {"ReplicaFailure", json::get_string(*failure, {"status"}), json::get_string(*failure, {"reason"}), json::get_string(*failure, {"message"})},
+                time, true);
+}
+
+bool set_progress(const json::value& deployment, json::object& status, const api::Object* now, SystemTime time) {
   const json::value* deadline = json::at(&deployment, {"spec", "progressDeadlineSeconds"});
   bool has_deadline = deadline != nullptr && !deadline->is_null() && json::get_int(deadline) != std::numeric_limits<int32_t>::max();
   json::array& conditions = json::ensure_array(status, "conditions");
@@ -228,8 +242,6 @@ bool set_progress(const json::value& deployment, json::object& status, const Set
   } else if (timed_out(deployment, snapshot, time)) {
     set_condition(conditions, {"Progressing", "False", "ProgressDeadlineExceeded", subject + " has timed out progressing."}, time, true);
   }
-  // The ReplicaSets' own troubles, e.g. a quota.
-  (void)all;
   return !timed_out(deployment, json::value(status), time);
 }
 

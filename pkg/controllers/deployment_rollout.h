@@ -47,7 +47,9 @@ std::vector<Scale> proportional(const json::value& deployment, const Sets& activ
 bool is_complete(const json::value& deployment, const json::value& status);
 json::object make_status(const json::value& deployment, const Sets& all, const api::Object* now, SystemTime time);
 // Sets the Progressing condition in `status`. Returns true when the rollout is still under way and has a deadline.
-bool set_progress(const json::value& deployment, json::object& status, const Sets& all, const api::Object* now, SystemTime time);
+bool set_progress(const json::value& deployment, json::object& status, const api::Object* now, SystemTime time);
+// The ReplicaSets' own troubles (a quota, say) become the Deployment's ReplicaFailure condition.
+void copy_replica_failure(json::object& status, const Sets& all, const api::Object* now, SystemTime time);
 // Progress has stopped for longer than progressDeadlineSeconds.
 bool timed_out(const json::value& deployment, const json::value& status, SystemTime time);
 
