@@ -166,6 +166,7 @@ json::value to_json(const Status& status) {
   }
   if (d.retry_after_seconds > 0) details["retryAfterSeconds"] = d.retry_after_seconds;
   if (!details.empty()) out["details"] = std::move(details);
+  if (!d.continue_token.empty()) out["metadata"] = json::object{{"continue", text(d.continue_token)}};
   out["code"] = status.code();
   return out;
 }

@@ -29,6 +29,7 @@ struct StatusDetails {
   std::string uid;
   std::vector<Cause> causes;
   int retry_after_seconds = 0;
+  std::string continue_token;   // of an expired page: where an inconsistent list may go on
 };
 
 class Status {

@@ -1,0 +1,52 @@
+// What the parts of the API server share, and the one description of a write that they pass along.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "pkg/api/json.h"
+#include "pkg/apiserver/cache.h"
+#include "pkg/apiserver/machinery/decode.h"
+#include "pkg/apiserver/registry.h"
+#include "pkg/auth/auth.h"
+#include "pkg/base/clock.h"
+#include "pkg/store/store.h"
+
+namespace kcube::apiserver {
+
+class ServiceAllocator;
+class Authorizer;
+
+// Owned by the Server; everything here is thread-safe and outlives every request.
+struct Core {
+  store::Store& store;
+  Cache& cache;
+  const Registry& registry;
+  Clock& clock;
+  ServiceAllocator& services;
+  Authorizer& authorizer;
+
+  // The cached object of a stored resource, or null: `get("", "namespaces", "", "default")`.
+  ObjectPtr get(std::string_view group, std::string_view resource, std::string_view ns, std::string_view name) const {
+    const ResourceCache* c = cache.find(group, resource);
+    return c == nullptr ? nullptr : c->get(ns, name);
+  }
+};
+
+// One authenticated request about one resource.
+struct Call {
+  auth::User user;
+  const Resource* resource = nullptr;
+  std::string ns, name;              // `ns` is empty for cluster-scoped resources
+  bool dry_run = false;
+  bool trusted = false;              // a part of this process: authorization does not apply
+  std::string field_manager;
+  machinery::FieldValidation field_validation = machinery::FieldValidation::warn;
+  std::vector<std::string> warnings; // for Warning headers
+
+  void warn(std::string text) { warnings.push_back(std::move(text)); }
+};
+
+enum class Operation { create, update, remove, connect };
+
+}  // namespace kcube::apiserver

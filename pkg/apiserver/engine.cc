@@ -1,0 +1,416 @@
+#include "pkg/apiserver/engine.h"
+
+#include <algorithm>
+
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/admission/admission.h"
+#include "pkg/apiserver/conversion.h"
+#include "pkg/apiserver/machinery/apply.h"
+#include "pkg/apiserver/machinery/defaults.h"
+#include "pkg/apiserver/machinery/patch.h"
+#include "pkg/apiserver/machinery/validation.h"
+#include "pkg/apiserver/scale.h"
+#include "pkg/apiserver/strategy.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::apiserver {
+namespace {
+
+constexpr int kAttempts = 16;
+constexpr int kNameAttempts = 8;
+// Between Engine::commit and Engine::write alone: another write came first.
+constexpr std::string_view kRaced = "Raced";
+
+json::object& metadata_of(json::object& object) { return json::ensure_object(object, "metadata"); }
+
+machinery::ApplyOptions manager_options(const Call& call, SystemTime now, bool force) {
+  std::string sub(call.resource->subresource());
+  return {call.field_manager, force, sub, call.resource->main->api_version(), now};
+}
+
+// What the server alone decides: taken over from the object as it is.
+void keep_system_metadata(json::object& object, const json::object& old) {
+  json::object& metadata = metadata_of(object);
+  const json::object& before = json::get_object(old.if_contains("metadata"));
+  for (std::string_view name : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "name", "namespace"})
+    keep_member(metadata, before, name);
+  metadata.erase("selfLink");
+  const json::value* generate = before.if_contains("generateName");
+  if (generate != nullptr && !metadata.contains("generateName")) metadata["generateName"] = *generate;
+}
+
+bool spec_differs(const json::object& a, const json::object& b) {
+  auto is_spec = [](std::string_view name) { return name != "metadata" && name != "status" && name != "apiVersion" && name != "kind"; };
+  auto covers = [&](const json::object& x, const json::object& y) {
+    return std::ranges::all_of(x, [&](const auto& m) {
+      if (!is_spec(json::view(m.key()))) return true;
+      const json::value* other = y.if_contains(m.key());
+      return other != nullptr && *other == m.value();
+    });
+  };
+  return !covers(a, b) || !covers(b, a);
+}
+
+// The stored object with what a status write may change.
+json::value with_status(const json::value& old, json::value fresh, const Strategy& strategy) {
+  json::value made = old;
+  json::object& object = made.get_object();
+  json::object& incoming = fresh.get_object();
+  const json::object& before = json::get_object(old.as_object().if_contains("metadata"));
+  if (json::value* status = incoming.if_contains("status")) object["status"] = std::move(*status);
+  else object.erase("status");
+  json::object metadata = std::move(metadata_of(incoming));
+  keep_member(metadata, before, "ownerReferences");
+  if (!strategy.labels_by_status) keep_member(metadata, before, "labels");
+  object["metadata"] = std::move(metadata);
+  return made;
+}
+
+Result<void> check_identity(const Call& call, const json::object& object) {
+  const json::value* metadata = object.if_contains("metadata");
+  std::string_view name = json::get_string(json::find(metadata, "name")), ns = json::get_string(json::find(metadata, "namespace"));
+  if (!name.empty() && !call.name.empty() && name != call.name)
+    return fail(Status::bad_request("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + call.name + ")"));
+  if (!ns.empty() && ns != call.ns)
+    return fail(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+  return {};
+}
+
+// Optimistic concurrency: what the client read must be what is there.
+Result<void> check_preconditions(const Call& call, const api::Object& old, std::string_view uid, std::string_view version) {
+  const Resource& r = *call.resource;
+  if (!uid.empty() && uid != old.uid())
+    return fail(api::conflict(r.group(), r.resource(), old.name(),
+                              "Precondition failed: UID in precondition: " + std::string(uid) + ", UID in object meta: " + std::string(old.uid())));
+  if (version.empty() || version == "0") return {};
+  auto asked = parse_int<uint64_t>(version);
+  if (!asked) {
+    return fail(api::invalid(r.main->kind_group, r.main->kind, old.name(),
+                             {api::field_invalid("metadata.resourceVersion", json::value(json::key(version)), "must be an unsigned integer")}));
+  }
+  if (*asked != old.revision()) return fail(api::modified(r.group(), r.resource(), old.name()));
+  return {};
+}
+
+int64_t grace_of(const json::object& object) {
+  return json::get_int(json::find(object.if_contains("metadata"), "deletionGracePeriodSeconds"), 0);
+}
+
+bool ready_to_go(const json::object& object) {
+  const json::value* metadata = object.if_contains("metadata");
+  if (json::find(metadata, "deletionTimestamp") == nullptr) return false;
+  if (!json::get_array(json::find(metadata, "finalizers")).empty()) return false;
+  return grace_of(object) == 0 && json::get_array(json::find(object.if_contains("spec"), "finalizers")).empty();
+}
+
+bool is_namespace(const Resource& r) { return r.stored->group.empty() && r.stored->resource == "namespaces"; }
+
+void set_finalizer(json::object& metadata, std::string_view name, bool present) {
+  json::array kept;
+  if (const json::value* list = metadata.if_contains("finalizers"))
+    for (const json::value& f : json::get_array(list))
+      if (json::get_string(&f) != name) kept.push_back(f);
+  if (present) kept.push_back(json::value(json::key(name)));
+  if (kept.empty()) metadata.erase("finalizers");
+  else metadata["finalizers"] = std::move(kept);
+}
+
+// The finalizers that make the garbage collector treat dependents as asked.
+void set_propagation(json::object& metadata, const Strategy& strategy, std::string_view asked) {
+  std::string_view policy = asked;
+  bool had_foreground = false, had_orphan = false;
+  if (const json::value* list = metadata.if_contains("finalizers")) {
+    for (const json::value& f : json::get_array(list)) {
+      had_foreground |= json::get_string(&f) == "foregroundDeletion";
+      had_orphan |= json::get_string(&f) == "orphan";
+    }
+  }
+  if (policy.empty() && (had_foreground || had_orphan)) return;
+  if (policy.empty() && strategy.orphans_by_default) policy = "Orphan";
+  set_finalizer(metadata, "foregroundDeletion", policy == "Foreground");
+  set_finalizer(metadata, "orphan", policy == "Orphan");
+}
+
+}  // namespace
+
+void init_metadata(json::object& object, const Call& call, SystemTime now) {
+  json::object& metadata = metadata_of(object);
+  for (const char* name : {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation"}) metadata.erase(name);
+  if (!call.ns.empty()) metadata["namespace"] = call.ns;
+  else metadata.erase("namespace");
+  metadata["uid"] = new_uuid();
+  metadata["creationTimestamp"] = format_time(now);
+  if (call.resource->strategy->has_generation) metadata["generation"] = 1;
+}
+
+Status Engine::missing(const Call& call) const { return api::not_found(call.resource->group(), call.resource->resource(), call.name); }
+
+Result<ObjectPtr> Engine::get(const Call& call) const {
+  if (call.resource->cache == nullptr) return fail(missing(call));
+  ObjectPtr object = call.resource->cache->get(call.ns, call.name);
+  if (!object) return fail(missing(call));
+  return object;
+}
+
+Result<json::value> Engine::decode(Call& call, json::value body) const {
+  const api::ResourceInfo& info = *call.resource->info;
+  if (!body.is_object()) return fail(Status::bad_request("the body of the request was empty or is no object"));
+  json::object& object = body.get_object();
+  std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
+  std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
+  if (kind.empty() && version.empty()) {
+    object["kind"] = json::key(info.kind);
+    object["apiVersion"] = wanted;
+  } else if (kind.empty()) {
+    return fail(Status::bad_request("Object 'Kind' is missing in '" + json::serialize(body) + "'"));
+  } else if (version != wanted && !version.empty()) {
+    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
+  } else if (kind != info.kind) {
+    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) +
+                                    "\" cannot be handled as a " + std::string(info.kind) + ": expected kind " + std::string(info.kind) + ", got " + kind));
+  } else {
+    object["apiVersion"] = wanted;
+  }
+  if (info.type == nullptr) return body;
+  auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation);
+  if (!checked) {
+    Status status = checked.error();
+    if (status.message().starts_with("strict decoding error")) return fail(std::move(status));
+    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " +
+                                    std::string(info.kind) + ": " + status.message()));
+  }
+  for (std::string& text : checked->warnings) call.warn(std::move(text));
+  return std::move(checked->value);
+}
+
+// --- Writing ----------------------------------------------------------------------------------------------------------
+
+Result<Written> Engine::write(Call& call, const Transform& transform, bool may_create, bool apply) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    ObjectPtr old = call.resource->cache->get(call.ns, call.name);
+    if (!old && !may_create) return fail(missing(call));
+    size_t warned = call.warnings.size();
+    auto fresh = transform(old);
+    if (!fresh) return fail(fresh.error());
+    auto written = old ? write_once(call, old, std::move(*fresh), apply) : create_named(call, *fresh, apply);
+    if (written || written.error().reason() != kRaced) return written;
+    call.warnings.resize(warned);
+  }
+  return fail(api::modified(call.resource->group(), call.resource->resource(), call.name));
+}
+
+Result<Written> Engine::commit(Call& call, const json::value& object, uint64_t expected, bool removal) {
+  auto text = std::make_shared<const std::string>(api::encode(object));
+  if (call.dry_run) return Written{api::Object::make(*text, expected), expected == 0, removal};
+  store::Write write{call.resource->cache->store_key(call.ns, call.name), expected, removal, removal ? nullptr : text};
+  auto revision = core_.store.commit(std::move(write));
+  if (revision) return Written{api::Object::make(*text, *revision), expected == 0, removal};
+  if (!revision.error().is_conflict()) return fail(revision.error());
+  if (expected == 0) return fail(api::already_exists(call.resource->group(), call.resource->resource(), call.name));
+  return fail(Status(409, std::string(kRaced), "another write came first"));
+}
+
+Result<void> Engine::settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply) {
+  const Resource& r = *call.resource;
+  Admission admission{core_, call, operation, &object, old};
+  // Subresources carry the whole object here: scale and status have been merged into it.
+  machinery::apply_defaults(*r.stored, object);
+  if (auto done = mutate(admission); !done) return done;
+  Write write{core_, call};
+  json::object& o = object.get_object();
+  auto abandoned = [&](Status status) -> Result<void> {
+    if (r.strategy->abandon != nullptr) r.strategy->abandon(object.get_object(), old == nullptr ? nullptr : &old->get_object(), write);
+    return fail(std::move(status));
+  };
+  bool main = r.subresource().empty();
+  if (old == nullptr && r.strategy->prepare_create != nullptr) {
+    if (auto done = r.strategy->prepare_create(o, write); !done) return abandoned(done.error());
+  } else if (old != nullptr && main && r.strategy->prepare_update != nullptr) {
+    if (auto done = r.strategy->prepare_update(o, old->get_object(), write); !done) return abandoned(done.error());
+  }
+  machinery::apply_defaults(*r.stored, object);
+  if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && spec_differs(o, old->get_object()))
+    metadata_of(o)["generation"] = json::get_int(*old, {"metadata", "generation"}) + 1;
+  auto causes = machinery::validate_metadata(*r.stored, object, old);
+  for (Cause& cause : machinery::validate(r.subresource() == "scale" ? *r.stored : main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));
+  if (!causes.empty()) return abandoned(api::invalid(r.stored->kind_group, r.stored->kind, call.name, std::move(causes)));
+  if (auto done = admit(admission); !done) return abandoned(done.error());
+  if (!apply && r.stored->type != nullptr) machinery::update_managed_fields(old, object, *r.stored->type, manager_options(call, core_.clock.now(), false));
+  return {};
+}
+
+Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, json::value fresh, bool apply) {
+  const Resource& r = *call.resource;
+  const json::value& before = old->value();
+  json::object* incoming = &fresh.get_object();
+  const json::value* metadata = incoming->if_contains("metadata");
+  auto checked = check_preconditions(call, *old, json::get_string(json::find(metadata, "uid")), json::get_string(json::find(metadata, "resourceVersion")));
+  if (!checked) return fail(checked.error());
+  if (r.subresource() == "status") {
+    fresh = with_status(before, std::move(fresh), *r.strategy);
+  } else if (r.subresource().empty()) {
+    if (r.strategy->has_status) keep_member(*incoming, before.get_object(), "status");
+  } else if (r.strategy->prepare_subresource != nullptr && r.subresource() != "scale") {
+    Write write{core_, call};
+    if (auto done = r.strategy->prepare_subresource(*incoming, before.get_object(), write); !done) return fail(done.error());
+  }
+  json::object& object = fresh.get_object();
+  keep_system_metadata(object, before.get_object());
+  metadata_of(object)["resourceVersion"] = std::to_string(old->revision());
+  if (auto done = settle(call, fresh, &before, Operation::update, apply); !done) return fail(done.error());
+  json::object& settled = fresh.get_object();
+  if (ready_to_go(settled) && !is_namespace(r)) return commit(call, fresh, old->revision(), true);
+  if (is_namespace(r) && r.subresource() == "finalize" && ready_to_go(settled)) return commit(call, fresh, old->revision(), true);
+  if (fresh == before) return Written{old, false, false};
+  auto written = commit(call, fresh, old->revision(), false);
+  if ((!written || call.dry_run) && r.strategy->abandon != nullptr) {
+    Write write{core_, call};
+    r.strategy->abandon(settled, &before.get_object(), write);
+  }
+  return written;
+}
+
+Result<Written> Engine::create_named(Call& call, json::value& object, bool apply) {
+  const Resource& r = *call.resource;
+  if (const json::value* status = object.get_object().if_contains("status"); status != nullptr && r.strategy->has_status && !r.strategy->status_on_create)
+    object.get_object().erase("status");
+  init_metadata(object.get_object(), call, core_.clock.now());
+  if (!call.name.empty()) metadata_of(object.get_object())["name"] = call.name;
+  if (auto done = settle(call, object, nullptr, Operation::create, apply); !done) return fail(done.error());
+  auto written = commit(call, object, 0, false);
+  if ((!written || call.dry_run) && r.strategy->abandon != nullptr) {
+    Write write{core_, call};
+    r.strategy->abandon(object.get_object(), nullptr, write);
+  }
+  return written;
+}
+
+Result<Written> Engine::create(Call& call, json::value body) {
+  auto decoded = decode(call, std::move(body));
+  if (!decoded) return fail(decoded.error());
+  const Resource& r = *call.resource;
+  if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
+  if (r.converted) convert(*decoded, *r.main, *r.stored);
+  json::object& metadata = metadata_of(decoded->get_object());
+  if (!json::get_string(metadata.if_contains("resourceVersion")).empty() && json::get_string(metadata.if_contains("resourceVersion")) != "0")
+    return fail(Status::internal("resourceVersion should not be set on objects to be created"));
+  if (call.name.empty()) call.name = json::get_string(metadata.if_contains("name"));
+  std::string generate(json::get_string(metadata.if_contains("generateName")));
+  bool generated = call.name.empty() && !generate.empty();
+  for (int attempt = 0;; ++attempt) {
+    // A generated name has at most 63 characters.
+    if (generated) call.name = generate.substr(0, 58) + random_suffix();
+    json::value object = generated ? *decoded : std::move(*decoded);
+    auto written = create_named(call, object, false);
+    if (written || !generated || written.error().reason() != "AlreadyExists" || attempt == kNameAttempts) return written;
+  }
+}
+
+Result<Written> Engine::update(Call& call, json::value body) {
+  auto decoded = decode(call, std::move(body));
+  if (!decoded) return fail(decoded.error());
+  if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
+  const Resource& r = *call.resource;
+  if (r.subresource() == "scale") {
+    return write(call, [&](const ObjectPtr& old) { return from_scale(r, old->value(), *decoded); }, false, false);
+  }
+  if (r.converted) convert(*decoded, *r.main, *r.stored);
+  bool may_create = r.strategy->creates_on_update && r.subresource().empty();
+  return write(call, [&](const ObjectPtr&) -> Result<json::value> { return *decoded; }, may_create, false);
+}
+
+Result<Written> Engine::modify(Call& call, const Change& change) {
+  return write(call, [&](const ObjectPtr& old) -> Result<json::value> {
+    json::value copy = old->value();
+    if (auto done = change(copy); !done) return fail(done.error());
+    return copy;
+  }, false, false);
+}
+
+Result<Written> Engine::patch(Call& call, client::PatchType type, const json::value& patch, bool force) {
+  const Resource& r = *call.resource;
+  const api::Type* shape = r.info->type;
+  if (type == client::PatchType::apply && shape == nullptr) return fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json"));
+  bool apply = type == client::PatchType::apply && r.subresource() != "scale";
+  return write(call, [&](const ObjectPtr& old) -> Result<json::value> {
+    json::value view = nullptr;
+    if (old) view = r.subresource() == "scale" ? to_scale(r, old->value()) : old->value();
+    if (old && r.converted && r.subresource() != "scale") convert(view, *r.stored, *r.main);
+    Result<json::value> patched = nullptr;
+    switch (type) {
+      case client::PatchType::json: patched = machinery::json_patch(view, patch); break;
+      case client::PatchType::merge: patched = machinery::merge_patch(view, patch); break;
+      case client::PatchType::strategic: patched = machinery::strategic_merge_patch(view, patch, *shape); break;
+      case client::PatchType::apply: {
+        auto config = decode(call, patch);
+        if (!config) return fail(config.error());
+        if (auto done = check_identity(call, config->get_object()); !done) return fail(done.error());
+        patched = machinery::apply(old ? &view : nullptr, *config, *shape, manager_options(call, core_.clock.now(), force));
+        break;
+      }
+    }
+    if (!patched) return fail(patched.error());
+    auto decoded = decode(call, std::move(*patched));
+    if (!decoded) return fail(decoded.error());
+    if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
+    if (r.subresource() == "scale") return from_scale(r, old->value(), *decoded);
+    if (r.converted) convert(*decoded, *r.main, *r.stored);
+    return decoded;
+  }, type == client::PatchType::apply && r.subresource().empty(), apply);
+}
+
+// --- Deleting ---------------------------------------------------------------------------------------------------------
+
+Result<Written> Engine::remove(Call& call, const Deletion& deletion) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    ObjectPtr old = call.resource->cache->get(call.ns, call.name);
+    if (!old) return fail(missing(call));
+    if (auto done = check_preconditions(call, *old, deletion.uid, deletion.resource_version); !done) return fail(done.error());
+    Admission admission{core_, call, Operation::remove, nullptr, &old->value()};
+    if (auto done = admit(admission); !done) return fail(done.error());
+    auto written = mark_deleted(call, old, deletion);
+    if (written || written.error().reason() != kRaced) return written;
+  }
+  return fail(api::modified(call.resource->group(), call.resource->resource(), call.name));
+}
+
+Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const Deletion& deletion) {
+  const Strategy& strategy = *call.resource->strategy;
+  json::value copy = old->value();
+  json::object& object = copy.get_object();
+  json::object& metadata = metadata_of(object);
+  int64_t grace = strategy.grace == nullptr ? 0 : strategy.grace(object, deletion.grace_period_seconds);
+  set_propagation(metadata, strategy, deletion.propagation);
+  bool was_deleting = old->deleting();
+  // A later deletion may only shorten the grace of an earlier one.
+  if (was_deleting) grace = std::min(grace, grace_of(old->value().get_object()));
+  bool finalizers = !json::get_array(metadata.if_contains("finalizers")).empty() ||
+                    !json::get_array(json::find(object.if_contains("spec"), "finalizers")).empty();
+  if (grace == 0 && !finalizers) return commit(call, copy, old->revision(), true);
+  auto now = core_.clock.now();
+  if (!was_deleting || grace < grace_of(old->value().get_object())) {
+    metadata["deletionTimestamp"] = format_time(now + std::chrono::seconds(grace));
+    metadata["deletionGracePeriodSeconds"] = grace;
+    if (!was_deleting && metadata.contains("generation")) metadata["generation"] = json::get_int(metadata.if_contains("generation")) + 1;
+    if (is_namespace(*call.resource)) json::ensure_object(object, "status")["phase"] = "Terminating";
+  }
+  if (copy == old->value()) return Written{old, false, false};
+  return commit(call, copy, old->revision(), false);
+}
+
+Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const Deletion& deletion, const ListQuery& query) {
+  auto page = list(call, query);
+  if (!page) return fail(page.error());
+  std::vector<ObjectPtr> removed;
+  for (const ObjectPtr& object : page->items) {
+    Call one = call;
+    one.ns = object->namespace_();
+    one.name = object->name();
+    auto done = remove(one, deletion);
+    if (done) removed.push_back(done->object);
+    else if (!done.error().is_not_found() && !done.error().is_conflict()) return fail(done.error());
+  }
+  return removed;
+}
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,85 @@
+// The engine: every verb of the API over the cache and the store, for HTTP and for parts of this process alike.
+//
+// Reads come from the cache. A write is: prepare (strategy), default, mutate (admission), validate, admit, one conditional
+// commit, again from the start when another write came between. Objects go in as the served version's JSON and come out as
+// stored. Thread-safe; calls block until durable. Failures are the API's own Status values.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pkg/apiserver/core.h"
+#include "pkg/apiserver/fields.h"
+#include "pkg/client/client.h"
+
+namespace kcube::apiserver {
+
+struct ListQuery {
+  std::string label_selector, field_selector;
+  std::string resource_version, match;   // "", "Exact", "NotOlderThan"
+  uint64_t limit = 0;
+  std::string continue_token;
+};
+
+struct ListPage {
+  std::vector<ObjectPtr> items;
+  SnapshotPtr whole;                      // set when `items` is all of it, for sharing encoded bytes
+  uint64_t revision = 0;
+  std::string continue_token;
+  int64_t remaining = -1;                 // -1: not known
+};
+
+// meta/v1 DeleteOptions.
+struct Deletion {
+  int64_t grace_period_seconds = -1;
+  std::string uid, resource_version;      // preconditions
+  std::string propagation;                // "", "Background", "Foreground", "Orphan"
+};
+
+struct Written {
+  ObjectPtr object;
+  bool created = false;
+  bool removed = false;                   // of a deletion: gone now, not merely marked
+};
+
+class Engine {
+ public:
+  explicit Engine(Core& core) : core_(core) {}
+
+  Result<ObjectPtr> get(const Call& call) const;
+  Result<ListPage> list(const Call& call, const ListQuery& query) const;
+  // `object` as the client sent it, or null for an empty body.
+  Result<Written> create(Call& call, json::value object);
+  Result<Written> update(Call& call, json::value object);
+  // JSON, merge, strategic or apply, by what the subresource holds.
+  Result<Written> patch(Call& call, client::PatchType type, const json::value& patch, bool force);
+  Result<Written> remove(Call& call, const Deletion& deletion);
+  Result<std::vector<ObjectPtr>> remove_collection(Call& call, const Deletion& deletion, const ListQuery& query);
+
+  // Reads, changes, writes; again when another write came between. `change` sees a private copy in the stored version.
+  using Change = std::function<Result<void>(json::value& object)>;
+  Result<Written> modify(Call& call, const Change& change);
+
+  // Checks kind, version, types and unknown fields of a body for the call's kind; warnings go to the call.
+  Result<json::value> decode(Call& call, json::value body) const;
+  Core& core() { return core_; }
+
+ private:
+  // Makes the candidate from the object as it is (null: absent).
+  using Transform = std::function<Result<json::value>(const ObjectPtr& old)>;
+  Result<Written> write(Call& call, const Transform& transform, bool may_create, bool apply);
+  Result<Written> write_once(Call& call, const ObjectPtr& old, json::value fresh, bool apply);
+  Result<Written> create_named(Call& call, json::value& object, bool apply);
+  Result<void> settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply);
+  Result<Written> commit(Call& call, const json::value& object, uint64_t expected, bool removal);
+  Result<Written> mark_deleted(Call& call, const ObjectPtr& old, const Deletion& deletion);
+  Status missing(const Call& call) const;
+
+  Core& core_;
+};
+
+// Fills in metadata of a new object: uid, creationTimestamp, generation; strips what clients cannot set.
+void init_metadata(json::object& object, const Call& call, SystemTime now);
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,38 @@
+#include "pkg/apiserver/scale.h"
+
+#include "pkg/api/errors.h"
+#include "pkg/api/selector.h"
+
+namespace kcube::apiserver {
+
+json::value to_scale(const Resource& resource, const json::value& object) {
+  json::object metadata;
+  const json::value* from = object.get_object().if_contains("metadata");
+  for (const char* name : {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"})
+    if (const json::value* v = json::find(from, name)) metadata[name] = *v;
+  json::object spec, status;
+  if (int64_t replicas = json::get_int(object, {"spec", "replicas"})) spec["replicas"] = replicas;
+  status["replicas"] = json::get_int(object, {"status", "replicas"});
+  const json::value* selector = json::at(&object, {"spec", "selector"});
+  auto parsed = resource.stored->group.empty() ? Result<api::LabelSelector>(api::LabelSelector::from_map(selector)) : api::LabelSelector::from_json(selector);
+  if (parsed) status["selector"] = parsed->to_string();
+  return json::object{{"kind", "Scale"}, {"apiVersion", "autoscaling/v1"}, {"metadata", std::move(metadata)}, {"spec", std::move(spec)}, {"status", std::move(status)}};
+}
+
+Result<json::value> from_scale(const Resource& resource, const json::value& object, const json::value& scale) {
+  int64_t replicas = json::get_int(scale, {"spec", "replicas"});
+  if (replicas < 0) {
+    return fail(api::invalid("autoscaling", "Scale", json::get_string(object, {"metadata", "name"}),
+                             {api::field_invalid("spec.replicas", json::value(replicas), "must be greater than or equal to 0")}));
+  }
+  (void)resource;
+  json::value made = object;
+  json::ensure_path(made, {"spec"})["replicas"] = replicas;
+  json::object& metadata = json::ensure_path(made, {"metadata"});
+  metadata.erase("resourceVersion");
+  for (const char* name : {"resourceVersion", "uid"})
+    if (const json::value* v = json::at(&scale, {"metadata", name}); v != nullptr && !json::get_string(v).empty()) metadata[name] = *v;
+  return made;
+}
+
+}  // namespace kcube::apiserver

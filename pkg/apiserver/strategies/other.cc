@@ -1,0 +1,137 @@
+// Strategies of a few lines each.
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/strategy.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::apiserver {
+namespace {
+
+Result<void> create_namespace(json::object& object, Write&) {
+  json::ensure_object(object, "status")["phase"] = "Active";
+  return {};
+}
+
+Result<void> keep_finalizers(json::object& object, const json::object& old, Write&) {
+  json::object& spec = json::ensure_object(object, "spec");
+  const json::value* finalizers = json::find(old.if_contains("spec"), "finalizers");
+  if (finalizers != nullptr) spec["finalizers"] = *finalizers;
+  else spec.erase("finalizers");
+  return {};
+}
+
+// finalize: spec.finalizers alone.
+Result<void> finalize_namespace(json::object& object, const json::object& old, Write&) {
+  json::value fresh(std::move(object));
+  object = old;
+  json::object& spec = json::ensure_object(object, "spec");
+  const json::value* finalizers = json::at(&fresh, {"spec", "finalizers"});
+  if (finalizers != nullptr) spec["finalizers"] = *finalizers;
+  else spec.erase("finalizers");
+  if (const json::value* version = json::at(&fresh, {"metadata", "resourceVersion"})) json::ensure_object(object, "metadata")["resourceVersion"] = *version;
+  return {};
+}
+
+// stringData is for writing only: it becomes data.
+Result<void> fold_string_data(json::object& secret) {
+  json::value* strings = secret.if_contains("stringData");
+  if (strings == nullptr) return {};
+  json::object& data = json::ensure_object(secret, "data");
+  for (const auto& m : json::get_object(strings)) data[m.key()] = base64_encode(json::get_string(&m.value()));
+  secret.erase("stringData");
+  return {};
+}
+Result<void> create_secret(json::object& object, Write&) { return fold_string_data(object); }
+Result<void> update_secret(json::object& object, const json::object&, Write&) { return fold_string_data(object); }
+
+// Who asks is set by the server, not by the client. Source: CertificateSigningRequestSpec in the API reference.
+Result<void> create_csr(json::object& object, Write& write) {
+  json::object& spec = json::ensure_object(object, "spec");
+  const auth::User& user = write.call.user;
+  spec["username"] = user.name;
+  if (!user.uid.empty()) spec["uid"] = user.uid;
+  json::array groups;
+  for (const std::string& g : user.groups) groups.push_back(json::value(g));
+  spec["groups"] = std::move(groups);
+  json::object extra;
+  for (const auto& [key, values] : user.extra) {
+    json::array list;
+    for (const std::string& v : values) list.push_back(json::value(v));
+    extra[key] = std::move(list);
+  }
+  if (!extra.empty()) spec["extra"] = std::move(extra);
+  else spec.erase("extra");
+  object["status"] = json::object();
+  return {};
+}
+
+Result<void> update_csr(json::object& object, const json::object& old, Write&) {
+  keep_member(object, old, "spec");
+  keep_member(object, old, "status");
+  return {};
+}
+
+// approval: conditions alone, each stamped when it first appears.
+Result<void> approve_csr(json::object& object, const json::object& old, Write& write) {
+  json::value fresh(std::move(object));
+  object = old;
+  json::object& status = json::ensure_object(object, "status");
+  const json::value* conditions = json::at(&fresh, {"status", "conditions"});
+  if (conditions != nullptr) status["conditions"] = *conditions;
+  std::string now = format_time(write.core.clock.now());
+  for (json::value& condition : json::ensure_array(status, "conditions")) {
+    if (!condition.is_object()) continue;
+    json::object& c = condition.get_object();
+    for (const char* name : {"lastUpdateTime", "lastTransitionTime"})
+      if (json::get_string(c.if_contains(name)).empty()) c[name] = now;
+  }
+  json::object& metadata = json::ensure_object(object, "metadata");
+  for (const char* name : {"resourceVersion", "managedFields"})
+    if (const json::value* v = json::at(&fresh, {"metadata", name})) metadata[name] = *v;
+  return {};
+}
+
+Result<void> create_volume(json::object& object, Write&) {
+  object["status"] = json::object{{"phase", "Pending"}};
+  return {};
+}
+
+Result<void> create_job(json::object& object, Write& write) {
+  // Without a selector of its own a job's pods are told by its uid. Source: the Kubernetes docs on Job selectors.
+  json::object& spec = json::ensure_object(object, "spec");
+  if (json::get_bool(spec.if_contains("manualSelector"))) return {};
+  const json::value* metadata = object.if_contains("metadata");
+  std::string uid(json::get_string(json::find(metadata, "uid")));
+  const std::string& name = write.call.name;
+  json::object& labels = json::ensure_object(json::ensure_object(json::ensure_object(spec, "template"), "metadata"), "labels");
+  labels["batch.kubernetes.io/controller-uid"] = uid;
+  labels["batch.kubernetes.io/job-name"] = name;
+  labels["controller-uid"] = uid;
+  labels["job-name"] = name;
+  json::ensure_object(json::ensure_object(spec, "selector"), "matchLabels")["batch.kubernetes.io/controller-uid"] = uid;
+  return {};
+}
+
+Result<void> create_crd(json::object& object, Write&) {
+  object.erase("status");
+  return {};
+}
+
+}  // namespace
+
+const Strategy kNamespaceStrategy{.has_status = true,
+                                  .prepare_create = create_namespace,
+                                  .prepare_update = keep_finalizers,
+                                  .prepare_subresource = finalize_namespace};
+// A kubelet registers its node with a status.
+const Strategy kNodeStrategy{.has_status = true, .status_on_create = true};
+const Strategy kSecretStrategy{.prepare_create = create_secret, .prepare_update = update_secret};
+const Strategy kCsrStrategy{.has_status = true, .prepare_create = create_csr, .prepare_update = update_csr, .prepare_subresource = approve_csr};
+const Strategy kPersistentVolumeStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_volume};
+const Strategy kPersistentVolumeClaimStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_volume};
+const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
+const Strategy kEventStrategy{.creates_on_update = true};
+const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .prepare_create = create_job};
+const Strategy kApiServiceStrategy{.has_status = true};
+const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd};
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,88 @@
+#include "pkg/apiserver/strategy.h"
+
+namespace kcube::apiserver {
+namespace {
+
+constexpr Strategy kPlain{};
+constexpr Strategy kWithStatus{.has_status = true, .has_generation = true};
+constexpr Strategy kStatusOnly{.has_status = true};
+constexpr Strategy kGeneration{.has_generation = true};
+constexpr Strategy kWorkload{.has_status = true, .has_generation = true, .labels_by_status = false};
+constexpr Strategy kReplicationController{.has_status = true, .has_generation = true, .orphans_by_default = true};
+constexpr Strategy kReturnsDeleted{.returns_deleted = true};
+constexpr Strategy kQuota{.has_status = true, .returns_deleted = true};
+constexpr Strategy kCreatesOnUpdate{.creates_on_update = true};
+
+struct Row {
+  std::string_view group, resource;
+  const Strategy* strategy;
+};
+constexpr Row kRows[] = {
+    {"", "pods", &kPodStrategy},
+    {"", "services", &kServiceStrategy},
+    {"", "namespaces", &kNamespaceStrategy},
+    {"", "nodes", &kNodeStrategy},
+    {"", "secrets", &kSecretStrategy},
+    {"", "events", &kEventStrategy},
+    {"", "endpoints", &kCreatesOnUpdate},
+    {"", "limitranges", &kCreatesOnUpdate},
+    {"", "podtemplates", &kReturnsDeleted},
+    {"", "serviceaccounts", &kReturnsDeleted},
+    {"", "resourcequotas", &kQuota},
+    {"", "replicationcontrollers", &kReplicationController},
+    {"", "persistentvolumes", &kPersistentVolumeStrategy},
+    {"", "persistentvolumeclaims", &kPersistentVolumeClaimStrategy},
+    {"admissionregistration.k8s.io", "mutatingwebhookconfigurations", &kGeneration},
+    {"admissionregistration.k8s.io", "validatingwebhookconfigurations", &kGeneration},
+    {"admissionregistration.k8s.io", "validatingadmissionpolicies", &kWithStatus},
+    {"admissionregistration.k8s.io", "validatingadmissionpolicybindings", &kGeneration},
+    {"admissionregistration.k8s.io", "mutatingadmissionpolicies", &kGeneration},
+    {"admissionregistration.k8s.io", "mutatingadmissionpolicybindings", &kGeneration},
+    {"apiextensions.k8s.io", "customresourcedefinitions", &kCrdStrategy},
+    {"apiregistration.k8s.io", "apiservices", &kApiServiceStrategy},
+    {"apps", "deployments", &kWorkload},
+    {"apps", "replicasets", &kWorkload},
+    {"apps", "statefulsets", &kWorkload},
+    {"apps", "daemonsets", &kWorkload},
+    {"autoscaling", "horizontalpodautoscalers", &kStatusOnly},
+    {"batch", "jobs", &kJobStrategy},
+    {"batch", "cronjobs", &kWorkload},
+    {"certificates.k8s.io", "certificatesigningrequests", &kCsrStrategy},
+    {"coordination.k8s.io", "leases", &kCreatesOnUpdate},
+    {"discovery.k8s.io", "endpointslices", &kGeneration},
+    {"flowcontrol.apiserver.k8s.io", "flowschemas", &kWithStatus},
+    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", &kWithStatus},
+    {"networking.k8s.io", "ingresses", &kIngressStrategy},
+    {"networking.k8s.io", "ingressclasses", &kGeneration},
+    {"networking.k8s.io", "networkpolicies", &kGeneration},
+    {"networking.k8s.io", "servicecidrs", &kStatusOnly},
+    {"policy", "poddisruptionbudgets", &kWithStatus},
+    {"rbac.authorization.k8s.io", "roles", &kCreatesOnUpdate},
+    {"rbac.authorization.k8s.io", "rolebindings", &kCreatesOnUpdate},
+    {"rbac.authorization.k8s.io", "clusterroles", &kCreatesOnUpdate},
+    {"rbac.authorization.k8s.io", "clusterrolebindings", &kCreatesOnUpdate},
+    {"resource.k8s.io", "resourceclaims", &kStatusOnly},
+    {"resource.k8s.io", "resourceslices", &kGeneration},
+    {"scheduling.k8s.io", "priorityclasses", &kGeneration},
+    {"storage.k8s.io", "storageclasses", &kReturnsDeleted},
+    {"storage.k8s.io", "csidrivers", &kReturnsDeleted},
+    {"storage.k8s.io", "csinodes", &kReturnsDeleted},
+    {"storage.k8s.io", "csistoragecapacities", &kReturnsDeleted},
+    {"storage.k8s.io", "volumeattachments", &kQuota},
+};
+
+}  // namespace
+
+const Strategy& strategy_of(const api::ResourceInfo& stored) {
+  for (const Row& row : kRows)
+    if (row.group == stored.group && row.resource == stored.resource) return *row.strategy;
+  return kPlain;
+}
+
+void keep_member(json::object& object, const json::object& old, std::string_view name) {
+  const json::value* before = old.if_contains(json::key(name));
+  if (before != nullptr) object[json::key(name)] = *before;
+  else object.erase(json::key(name));
+}
+
+}  // namespace kcube::apiserver

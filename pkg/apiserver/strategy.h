@@ -1,0 +1,48 @@
+// What is special about a resource: which parts of an object each kind of write may change, and what the server fills in.
+//
+// The default strategy fits most: spec by the main resource, status by its subresource, a generation that counts changes
+// of the spec. Those with more to say have a file in strategies/. To add one: a Strategy value there, a row in
+// strategy.cc. Source: the behaviour of kube-apiserver.
+#pragma once
+
+#include "pkg/apiserver/core.h"
+
+namespace kcube::apiserver {
+
+struct Write {
+  Core& core;
+  Call& call;
+};
+
+struct Strategy {
+  bool has_status = false;             // the main resource leaves status alone
+  bool has_generation = false;
+  bool status_on_create = false;       // a created object keeps the status it came with
+  bool labels_by_status = true;        // a status write may change labels
+  bool returns_deleted = false;        // DELETE answers with the object instead of a Status
+  bool creates_on_update = false;      // PUT to an absent name creates
+  bool orphans_by_default = false;     // dependents of a deleted object stay unless asked otherwise
+
+  // After metadata is filled in and before defaults. `object` is the whole object.
+  Result<void> (*prepare_create)(json::object& object, Write& write) = nullptr;
+  // By the main resource; status and metadata are settled already.
+  Result<void> (*prepare_update)(json::object& object, const json::object& old, Write& write) = nullptr;
+  // By subresource `write.call.resource->subresource()` other than status and scale: `object` holds what the caller sent.
+  Result<void> (*prepare_subresource)(json::object& object, const json::object& old, Write& write) = nullptr;
+  // When the write was refused or failed after prepare_create or prepare_update: gives back what they took.
+  void (*abandon)(const json::object& object, const json::object* old, Write& write) = nullptr;
+  // Grace of a deletion, in seconds; `asked` is -1 for the default. 0 removes at once.
+  int64_t (*grace)(const json::object& object, int64_t asked) = nullptr;
+};
+
+const Strategy& strategy_of(const api::ResourceInfo& stored);
+
+// The strategies with files of their own.
+extern const Strategy kPodStrategy, kServiceStrategy, kNamespaceStrategy, kNodeStrategy, kSecretStrategy, kCsrStrategy,
+    kPersistentVolumeStrategy, kPersistentVolumeClaimStrategy, kIngressStrategy, kEventStrategy, kJobStrategy,
+    kApiServiceStrategy, kCrdStrategy;
+
+// For strategies: `object`'s member becomes what `old` has there, or goes.
+void keep_member(json::object& object, const json::object& old, std::string_view name);
+
+}  // namespace kcube::apiserver
