@@ -25,6 +25,20 @@ uint32_t read_u32(std::string_view data) {
   return v;
 }
 
+// The data of other kinds of links has other meanings, so the kind comes first (it does in the kernel's messages).
+void read_vxlan(std::string_view info, LinkInfo& link) {
+  std::string_view kind;
+  for_each_attribute(info, [&](uint16_t type, std::string_view data) {
+    if (type == IFLA_INFO_KIND) kind = data.substr(0, data.find('\0'));
+    if (type != IFLA_INFO_DATA || kind != "vxlan") return;
+    for_each_attribute(data, [&](uint16_t leaf, std::string_view value) {
+      if (leaf == IFLA_VXLAN_ID) link.vxlan_id = read_u32(value);
+      if (leaf == IFLA_VXLAN_LOCAL) link.vxlan_local = ntohl(read_u32(value));
+      if (leaf == IFLA_VXLAN_PORT && value.size() >= 2) link.vxlan_port = static_cast<uint16_t>(uint8_t(value[0]) << 8 | uint8_t(value[1]));
+    });
+  });
+}
+
 Result<void> tolerate(Result<void> r, std::initializer_list<int> errors) {
   if (!r)
     for (int e : errors)
@@ -61,6 +75,8 @@ Result<std::vector<LinkInfo>> Links::list() {
     for_each_attribute(reply.payload.substr(sizeof header), [&](uint16_t type, std::string_view data) {
       if (type == IFLA_IFNAME) link.name = data.substr(0, data.find('\0'));
       if (type == IFLA_ADDRESS) link.mac = data;
+      if (type == IFLA_IFALIAS) link.alias = data.substr(0, data.find('\0'));
+      if (type == IFLA_LINKINFO) read_vxlan(data, link);
     });
     out.push_back(std::move(link));
   });
@@ -82,16 +98,18 @@ int Links::index_of(const std::string& name) {
   return index;
 }
 
-Result<void> Links::add_bridge(const std::string& name, int mtu) {
+Result<void> Links::add_bridge(const std::string& name, const std::string& mac, int mtu) {
   NetlinkMessage m;
   m.begin(RTM_NEWLINK, kCreate, ifinfomsg{});
   m.put_string(IFLA_IFNAME, name);
+  m.put(IFLA_ADDRESS, mac.data(), mac.size());
   if (mtu > 0) m.put_u32(IFLA_MTU, static_cast<uint32_t>(mtu));
   m.nest(IFLA_LINKINFO, [&] {
     m.put_string(IFLA_INFO_KIND, "bridge");
     m.nest(IFLA_INFO_DATA, [&] { m.put_u32(IFLA_BR_FORWARD_DELAY, 0); });
   });
-  return socket_.request(m, "add bridge " + name);
+  if (auto r = socket_.request(m, "add bridge " + name); !r) return r;
+  return set_alias(name);
 }
 
 Result<void> Links::add_veth(const std::string& name, const std::string& peer, const Fd& netns, int master, int mtu) {
@@ -114,7 +132,26 @@ Result<void> Links::add_veth(const std::string& name, const std::string& peer, c
       });
     });
   });
-  return socket_.request(m, "add veth " + name);
+  if (auto r = socket_.request(m, "add veth " + name); !r) return r;
+  return master == 0 ? Result<void>() : set_hairpin(name);
+}
+
+Result<void> Links::set_hairpin(const std::string& name) {
+  ifinfomsg header{};
+  header.ifi_family = AF_BRIDGE;
+  header.ifi_index = index_of(name);
+  NetlinkMessage m;
+  m.begin(RTM_SETLINK, NLM_F_ACK, header);
+  m.nest(IFLA_PROTINFO, [&] { m.put_u8(IFLA_BRPORT_MODE, 1); });
+  return socket_.request(m, "set hairpin mode of " + name);
+}
+
+Result<void> Links::set_alias(const std::string& name) {
+  NetlinkMessage m;
+  m.begin(RTM_NEWLINK, NLM_F_ACK, ifinfomsg{});
+  m.put_string(IFLA_IFNAME, name);
+  m.put_string(IFLA_IFALIAS, kAlias);
+  return socket_.request(m, "set alias of " + name);
 }
 
 Result<void> Links::add_vxlan(const std::string& name, uint32_t id, uint16_t port, uint32_t local_ip, const std::string& mac, int mtu) {
@@ -134,7 +171,8 @@ Result<void> Links::add_vxlan(const std::string& name, uint32_t id, uint16_t por
       m.put_u8(IFLA_VXLAN_LEARNING, 0);
     });
   });
-  return socket_.request(m, "add vxlan " + name);
+  if (auto r = socket_.request(m, "add vxlan " + name); !r) return r;
+  return set_alias(name);
 }
 
 Result<void> Links::remove(const std::string& name) {
@@ -185,7 +223,7 @@ NetlinkMessage route_message(uint16_t type, uint16_t flags, const Links::Route& 
   header.rtm_family = AF_INET;
   header.rtm_dst_len = route.to.length;
   header.rtm_table = route.local ? RT_TABLE_LOCAL : RT_TABLE_MAIN;
-  header.rtm_protocol = RTPROT_STATIC;
+  header.rtm_protocol = kRouteProtocol;
   header.rtm_scope = route.local ? RT_SCOPE_HOST : route.via != 0 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
   header.rtm_type = route.local ? RTN_LOCAL : RTN_UNICAST;
   if (route.onlink) header.rtm_flags = RTNH_F_ONLINK;
@@ -213,37 +251,42 @@ Result<void> Links::remove_route(const Route& route) {
   return tolerate(socket_.request(m, "remove route " + route_name(route)), {ESRCH, ENODEV});
 }
 
-Result<std::vector<Prefix>> Links::used_prefixes() {
+Result<std::vector<Links::Route>> Links::routes() {
   rtmsg header{};
   header.rtm_family = AF_INET;
   NetlinkMessage m;
   m.begin(RTM_GETROUTE, NLM_F_DUMP, header);
-  std::vector<Prefix> out;
+  std::vector<Route> out;
   auto r = socket_.dump(m, "list routes", [&](const NetlinkReply& reply) {
     rtmsg route;
     if (reply.payload.size() < sizeof route) return;
     std::memcpy(&route, reply.payload.data(), sizeof route);
     if (route.rtm_dst_len == 0) return;  // the default route uses nothing
+    Route found{.to = {0, route.rtm_dst_len}, .local = route.rtm_table == RT_TABLE_LOCAL, .ours = route.rtm_protocol == kRouteProtocol};
     for_each_attribute(reply.payload.substr(sizeof route), [&](uint16_t type, std::string_view data) {
-      if (type == RTA_DST) out.push_back({ntohl(read_u32(data)), route.rtm_dst_len});
+      if (type == RTA_DST) found.to.address = ntohl(read_u32(data));
+      if (type == RTA_OIF) found.index = static_cast<int>(read_u32(data));
+      if (type == RTA_GATEWAY) found.via = ntohl(read_u32(data));
+      if (type == RTA_PREFSRC) found.source = ntohl(read_u32(data));
     });
+    out.push_back(found);
   });
   if (!r) return fail(r.error());
   return out;
 }
 
-Result<std::vector<uint32_t>> Links::addresses() {
+Result<std::vector<Links::Address>> Links::addresses() {
   ifaddrmsg header{};
   header.ifa_family = AF_INET;
   NetlinkMessage m;
   m.begin(RTM_GETADDR, NLM_F_DUMP, header);
-  std::vector<uint32_t> out;
+  std::vector<Address> out;
   auto r = socket_.dump(m, "list addresses", [&](const NetlinkReply& reply) {
     ifaddrmsg address;
     if (reply.payload.size() < sizeof address) return;
     std::memcpy(&address, reply.payload.data(), sizeof address);
     for_each_attribute(reply.payload.substr(sizeof address), [&](uint16_t type, std::string_view data) {
-      if (type == IFA_LOCAL) out.push_back(ntohl(read_u32(data)));
+      if (type == IFA_LOCAL) out.push_back({ntohl(read_u32(data)), static_cast<int>(address.ifa_index)});
     });
   });
   if (!r) return fail(r.error());
@@ -296,6 +339,28 @@ Result<void> neighbour(NetlinkSocket& socket, uint16_t type, uint16_t flags, int
 
 Result<void> Links::add_overlay_neighbour(int index, uint32_t ip, const std::string& mac, uint32_t remote) {
   return neighbour(socket_, RTM_NEWNEIGH, kReplace, index, ip, mac, remote);
+}
+
+Result<std::vector<Links::Neighbour>> Links::overlay_neighbours(int index) {
+  ndmsg header{};
+  header.ndm_family = AF_INET;
+  NetlinkMessage m;
+  m.begin(RTM_GETNEIGH, NLM_F_DUMP, header);
+  std::vector<Neighbour> out;
+  auto r = socket_.dump(m, "list neighbours", [&](const NetlinkReply& reply) {
+    ndmsg entry;
+    if (reply.payload.size() < sizeof entry) return;
+    std::memcpy(&entry, reply.payload.data(), sizeof entry);
+    if (entry.ndm_ifindex != index || (entry.ndm_state & NUD_PERMANENT) == 0) return;
+    Neighbour found;
+    for_each_attribute(reply.payload.substr(sizeof entry), [&](uint16_t type, std::string_view data) {
+      if (type == NDA_DST) found.ip = ntohl(read_u32(data));
+      if (type == NDA_LLADDR) found.mac = data;
+    });
+    out.push_back(std::move(found));
+  });
+  if (!r) return fail(r.error());
+  return out;
 }
 
 Result<void> Links::remove_overlay_neighbour(int index, uint32_t ip, const std::string& mac, uint32_t remote) {

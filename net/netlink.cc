@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -12,6 +13,7 @@ namespace kcube::net {
 namespace {
 
 constexpr size_t kReadBuffer = 1 << 18;
+constexpr int kSendBuffer = 4 << 20;
 
 uint32_t next_sequence() {
   static std::atomic<uint32_t> sequence{1};
@@ -91,8 +93,8 @@ void for_each_attribute(std::string_view bytes, const std::function<void(uint16_
 Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
   Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   if (!fd) return fail(Status::from_errno("netlink socket"));
-  int size = 4 << 20;
   // Large batches need room; without CAP_NET_ADMIN over the limit the default stays.
+  int size = kSendBuffer;
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
   sockaddr_nl address{};
@@ -105,6 +107,8 @@ Result<void> NetlinkSocket::send(NetlinkMessage& message, std::string_view what)
   const std::string& bytes = message.bytes();
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
+  // A message must fit the buffer: one of tens of thousands of services needs more than we begin with.
+  if (auto size = static_cast<int>(std::min<size_t>(bytes.size(), 1 << 29)); size > kSendBuffer) (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
   if (::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel) < 0) return fail(Status::from_errno(what));
   return {};
 }

@@ -85,11 +85,11 @@ NftRule& NftRule::ct(uint32_t key, Reg to) {
   });
 }
 
-NftRule& NftRule::fib_address_type(Reg to) {
+NftRule& NftRule::fib_address_type(Reg to, bool of_source) {
   return add("fib", [=](NetlinkMessage& m) {
     m.put_be32(NFTA_FIB_DREG, reg32(to));
     m.put_be32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-    m.put_be32(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+    m.put_be32(NFTA_FIB_FLAGS, of_source ? NFTA_FIB_F_SADDR : NFTA_FIB_F_DADDR);
   });
 }
 
@@ -174,6 +174,16 @@ NftRule& NftRule::update_map(std::string_view map, Reg key, Reg data, uint64_t t
   });
 }
 
+// The kernel asks for a data register even where it reads none.
+NftRule& NftRule::remove_from_map(std::string_view map, Reg key, Reg data) {
+  return add("dynset", [=, map = std::string(map)](NetlinkMessage& m) {
+    m.put_string(NFTA_DYNSET_SET_NAME, map);
+    m.put_be32(NFTA_DYNSET_OP, NFT_DYNSET_OP_DELETE);
+    m.put_be32(NFTA_DYNSET_SREG_KEY, reg32(key));
+    m.put_be32(NFTA_DYNSET_SREG_DATA, reg32(data));
+  });
+}
+
 NftRule& NftRule::dnat(Reg address, Reg port) {
   return add("nat", [=](NetlinkMessage& m) {
     m.put_be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
@@ -217,9 +227,10 @@ void NftTransaction::begin(uint16_t type, uint16_t flags) {
   ++operations_;
 }
 
-void NftTransaction::add_table() {
+void NftTransaction::add_table(std::string_view user_data) {
   begin(NFT_MSG_NEWTABLE, NLM_F_CREATE);
   message_.put_string(NFTA_TABLE_NAME, table_);
+  if (!user_data.empty()) message_.put(NFTA_TABLE_USERDATA, user_data.data(), user_data.size());
 }
 
 void NftTransaction::delete_table() {
@@ -272,6 +283,7 @@ void NftTransaction::add_set(const NftSet& set) {
     message_.put_be32(NFTA_SET_DATA_TYPE, set.verdict ? static_cast<uint32_t>(NFT_DATA_VERDICT) : set.data_type);
     message_.put_be32(NFTA_SET_DATA_LEN, set.verdict ? 16 : set.data_bytes);
   }
+  if (set.size > 0) message_.nest(NFTA_SET_DESC, [&] { message_.put_be32(NFTA_SET_DESC_SIZE, set.size); });
   message_.put_be32(NFTA_SET_ID, ++set_id_);
 }
 
@@ -332,6 +344,8 @@ std::string be16_bytes(uint16_t host_order) {
   uint16_t be = htons(host_order);
   return {reinterpret_cast<const char*>(&be), sizeof be};
 }
+
+std::string host16_bytes(uint16_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
 
 std::string host32_bytes(uint32_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
 

@@ -23,7 +23,7 @@ class NftRule {
   NftRule& set_meta(uint32_t key, Reg from);
   NftRule& payload(uint32_t base, uint32_t offset, uint32_t length, Reg to);       // NFT_PAYLOAD_*_HEADER
   NftRule& ct(uint32_t key, Reg to);                                               // NFT_CT_*
-  NftRule& fib_address_type(Reg to);                                               // of the destination: RTN_LOCAL, …
+  NftRule& fib_address_type(Reg to, bool of_source);                               // RTN_LOCAL, …
   NftRule& immediate(Reg to, std::string_view bytes);
   NftRule& bitwise_and(Reg from, Reg to, std::string_view mask);
   NftRule& bitwise_or(Reg from, Reg to, std::string_view bits);
@@ -32,7 +32,9 @@ class NftRule {
   NftRule& lookup(std::string_view set, Reg key, bool inverted = false);           // matches when the key is there
   NftRule& lookup_map(std::string_view map, Reg key, Reg to);                      // loads the data; ends the rule when absent
   NftRule& lookup_verdict(std::string_view map, Reg key);
+  // Adds the element or renews its time; the data of one that is there stays: remove it first to replace it.
   NftRule& update_map(std::string_view map, Reg key, Reg data, uint64_t timeout_ms);
+  NftRule& remove_from_map(std::string_view map, Reg key, Reg data);
   NftRule& dnat(Reg address, Reg port);
   NftRule& masquerade();
   NftRule& reject_tcp_reset();
@@ -58,6 +60,7 @@ struct NftSet {
   std::string name;
   uint32_t key_type = 0, key_bytes = 0;
   uint32_t data_type = 0, data_bytes = 0;   // of a map; NFT_DATA_VERDICT for verdict maps
+  uint32_t size = 0;                        // elements at most; 0: unbounded
   bool map = false, verdict = false, dynamic = false, timeout = false;
 };
 
@@ -71,7 +74,7 @@ struct NftElement {
 class NftTransaction {
  public:
   explicit NftTransaction(std::string table) : table_(std::move(table)) {}
-  void add_table();
+  void add_table(std::string_view user_data = {});
   void delete_table();
   void add_chain(const std::string& name, const NftHook* hook = nullptr);
   void flush_chain(const std::string& name);
@@ -99,6 +102,7 @@ class NftTransaction {
 std::string nft_key(std::initializer_list<std::string_view> parts);
 std::string be32_bytes(uint32_t host_order);
 std::string be16_bytes(uint16_t host_order);
+std::string host16_bytes(uint16_t value);
 std::string host32_bytes(uint32_t value);
 // Type numbers that `nft list` shows: 7 ipv4_addr, 12 inet_proto, 13 inet_service, 19 mark; concatenated in 6 bits each.
 uint32_t nft_type(std::initializer_list<uint32_t> types);

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 #include <mutex>
+#include <set>
 
 #include "net/ipam.h"
 #include "net/links.h"
@@ -23,17 +23,25 @@ constexpr int kMtu = 1500;
 
 std::string bridge_name(const std::string& prefix) { return prefix + "0"; }
 std::string overlay_name(const std::string& prefix) { return prefix + "vx"; }
-// 15 characters are all a link's name may have.
+// 15 characters are all a link's name may have: six of base 36 tell two thousand million pods apart.
 std::string veth_name(const std::string& prefix, const std::string& id) {
-  char hash[17];
-  std::snprintf(hash, sizeof hash, "%016llx", static_cast<unsigned long long>(stable_hash(id)));
-  return prefix.substr(0, 8) + "_" + std::string(hash).substr(0, 6);
+  std::string name = prefix + "_";
+  uint64_t hash = stable_hash(id);
+  for (int i = 0; i < 6; ++i, hash /= 36) name += "0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36];
+  return name;
 }
 
-// The overlay address of a node follows from its IP, so that peers need no exchange: locally administered, 02:6b:IP.
-std::string overlay_mac(uint32_t ip) {
-  return {'\x02', '\x6b', static_cast<char>(ip >> 24), static_cast<char>(ip >> 16), static_cast<char>(ip >> 8), static_cast<char>(ip)};
+std::string mac_of(char second, uint32_t ip) {
+  return {'\x02', second, static_cast<char>(ip >> 24), static_cast<char>(ip >> 16), static_cast<char>(ip >> 8), static_cast<char>(ip)};
 }
+// The overlay address of a node follows from its IP, so that peers need no exchange: locally administered, 02:6b:IP.
+std::string overlay_mac(uint32_t ip) { return mac_of('\x6b', ip); }
+uint32_t ip_of_overlay_mac(const std::string& mac) {
+  uint32_t ip = 0;
+  for (size_t i = 2; i < mac.size(); ++i) ip = ip << 8 | static_cast<uint8_t>(mac[i]);
+  return ip;
+}
+std::string bridge_mac(uint32_t gateway) { return mac_of('\x6c', gateway); }
 
 void set_sysctl(const std::string& path, std::string_view value) {
   if (auto current = file::read("/proc/sys/" + path, 64); current && trim(*current) == value) return;
@@ -46,32 +54,19 @@ class NodeNetworkImpl final : public NodeNetwork {
       : options_(std::move(options)), links_(std::move(links)), nft_(std::move(nft)), ipam_(std::move(ipam)), services_(nft_, options_) {}
 
   Result<void> open() {
-    Prefix pods = *parse_prefix(options_.pod_cidr), services = *parse_prefix(options_.service_cidr);
-    std::string bridge = bridge_name(options_.prefix);
-    if (links_.index_of(bridge) == 0)
-      if (auto r = links_.add_bridge(bridge, kMtu - kOverlayOverhead); !r) return r;
-    bridge_ = links_.index_of(bridge);
-    if (auto r = links_.add_address(bridge_, ipam_.gateway(), pods.length); !r) return r;
-    if (auto r = links_.set_up(bridge_); !r) return r;
+    if (auto r = open_bridge(); !r) return r;
     if (auto r = open_overlay(); !r) return r;
-
-    int loopback = links_.index_of("lo");
-    if (auto r = links_.set_up(loopback); !r) return r;
-    // Services are translated before routing; what is left over must arrive here to be refused. Our own connections to
-    // services leave from the gateway's address, which pods can answer.
-    if (auto r = links_.add_route({.to = services, .index = loopback, .source = ipam_.gateway(), .local = true}); !r) return r;
-    if (auto ip = parse_ipv4(options_.dns_vip))
-      if (auto r = links_.add_address(bridge_, *ip, 32); !r) return r;
-
     set_sysctl("net/ipv4/ip_forward", "1");
-    set_sysctl("net/ipv4/conf/" + bridge + "/route_localnet", "1");
-    set_sysctl("net/ipv4/conf/" + bridge + "/send_redirects", "0");
     set_sysctl("net/ipv4/conf/all/send_redirects", "0");
-    set_sysctl("net/ipv4/conf/" + bridge + "/rp_filter", "0");
-    if (auto r = services_.open(); !r) return r;
-    for (const std::string& id : ipam_.owners())
-      if (auto r = services_.add_pod(ipam_.address_of(id)); !r) return r;
-    return {};
+    for (const std::string& name : {bridge_name(options_.prefix), overlay_ != 0 ? overlay_name(options_.prefix) : ""}) {
+      if (name.empty()) continue;
+      set_sysctl("net/ipv4/conf/" + name + "/route_localnet", "1");   // node ports on 127.0.0.1
+      set_sysctl("net/ipv4/conf/" + name + "/send_redirects", "0");
+      set_sysctl("net/ipv4/conf/" + name + "/rp_filter", "0");
+    }
+    ServiceTable::PodPorts pods;
+    for (const std::string& id : ipam_.owners()) pods.emplace_back(ipam_.address_of(id), recall_host_ports(id));
+    return services_.open(pods);
   }
 
   Result<std::vector<std::string>> attach(AttachRequest request) override {
@@ -80,18 +75,10 @@ class NodeNetworkImpl final : public NodeNetwork {
     auto ip = ipam_.allocate(request.id);
     if (!ip) return fail(ip.error());
     std::string veth = veth_name(options_.prefix, request.id);
-    auto done = [&]() -> Result<void> {
-      if (known && links_.index_of(veth) != 0) return {};
-      if (auto r = links_.add_veth(veth, "eth0", request.netns, bridge_, kMtu - kOverlayOverhead); !r) return r;
-      if (auto r = in_namespace(request.netns, [&] { return configure_pod(*ip); }); !r) return r;
-      if (auto r = services_.add_pod(*ip); !r) return r;
-      for (const HostPort& port : request.host_ports)
-        if (auto r = services_.add_host_port(port, *ip); !r) return r;
-      return remember_host_ports(request.id, request.host_ports);
-    }();
-    if (!done) {
+    if (known && links_.index_of(veth) != 0) return std::vector<std::string>{format_ipv4(*ip)};
+    if (auto done = attach_new(request, veth, *ip); !done) {
       (void)links_.remove(veth);
-      (void)ipam_.release(request.id);
+      (void)forget(request.id, *ip);
       return fail(done.error());
     }
     return std::vector<std::string>{format_ipv4(*ip)};
@@ -99,14 +86,8 @@ class NodeNetworkImpl final : public NodeNetwork {
 
   Result<void> detach(const std::string& id) override {
     std::lock_guard lock(mutex_);
-    uint32_t ip = ipam_.address_of(id);
     if (auto r = links_.remove(veth_name(options_.prefix, id)); !r) return r;
-    if (ip != 0)
-      if (auto r = services_.remove_pod(ip); !r) return r;
-    for (const HostPort& port : recall_host_ports(id))
-      if (auto r = services_.remove_host_port(port); !r) return r;
-    (void)file::remove(host_ports_file(id));
-    return ipam_.release(id);
+    return forget(id, ipam_.address_of(id));
   }
 
   std::vector<std::string> attached() override {
@@ -116,22 +97,24 @@ class NodeNetworkImpl final : public NodeNetwork {
 
   Result<void> set_peers(const std::vector<Peer>& peers) override {
     std::lock_guard lock(mutex_);
-    std::map<std::string, Peer> wanted;
-    for (const Peer& p : peers) wanted[p.node_name] = p;
-    for (auto it = peers_.begin(); it != peers_.end();) {
-      auto now = wanted.find(it->first);
-      bool same = now != wanted.end() && now->second.node_ip == it->second.node_ip && now->second.pod_cidr == it->second.pod_cidr;
-      if (!same) {
-        if (auto r = change_peer(it->second, false); !r) return r;
-        it = peers_.erase(it);
-      } else {
-        ++it;
-      }
+    std::set<Link> wanted;
+    for (const Peer& p : peers) {
+      auto node = parse_ipv4(p.node_ip);
+      auto range = parse_prefix(p.pod_cidr);
+      if (node && range) wanted.insert({*node, range->address, range->length});
     }
-    for (const auto& [name, peer] : wanted) {
-      if (peers_.contains(name)) continue;
+    for (auto it = peers_.begin(); it != peers_.end();) {
+      if (wanted.contains(*it)) {
+        ++it;
+        continue;
+      }
+      if (auto r = change_peer(*it, false); !r) return r;
+      it = peers_.erase(it);
+    }
+    for (const Link& peer : wanted) {
+      if (peers_.contains(peer)) continue;
       if (auto r = change_peer(peer, true); !r) return r;
-      peers_[name] = peer;
+      peers_.insert(peer);
     }
     return {};
   }
@@ -146,17 +129,78 @@ class NodeNetworkImpl final : public NodeNetwork {
   std::string gateway() const override { return format_ipv4(ipam_.gateway()); }
 
  private:
+  // Another node: its address and its range of pods.
+  struct Link {
+    uint32_t node = 0, range = 0;
+    uint8_t length = 0;
+    auto operator<=>(const Link&) const = default;
+  };
+
+  Result<void> open_bridge() {
+    Prefix pods = *parse_prefix(options_.pod_cidr), services = *parse_prefix(options_.service_cidr);
+    std::string name = bridge_name(options_.prefix);
+    if (links_.index_of(name) == 0)
+      if (auto r = links_.add_bridge(name, bridge_mac(ipam_.gateway()), kMtu - kOverlayOverhead); !r) return r;
+    bridge_ = links_.index_of(name);
+    if (auto r = links_.add_address(bridge_, ipam_.gateway(), pods.length); !r) return r;
+    if (auto r = links_.set_up(bridge_); !r) return r;
+    if (auto ip = parse_ipv4(options_.dns_vip))
+      if (auto r = links_.add_address(bridge_, *ip, 32); !r) return r;
+    int loopback = links_.index_of("lo");
+    if (auto r = links_.set_up(loopback); !r) return r;
+    // Services are translated before routing; what is left over must arrive here to be refused. Our own connections to
+    // services leave from the gateway's address, which pods can answer.
+    return links_.add_route({.to = services, .index = loopback, .source = ipam_.gateway(), .local = true});
+  }
+
   Result<void> open_overlay() {
     auto local = parse_ipv4(options_.node_ip);
-    if (!local || (*local >> 24) == 127) return {};  // a node alone on loopback has no peers
     std::string name = overlay_name(options_.prefix);
-    // Its parameters cannot be changed in place; routes come back with set_peers().
-    if (auto r = links_.remove(name); !r) return r;
-    if (auto r = links_.add_vxlan(name, options_.vxlan_id, options_.vxlan_port, *local, overlay_mac(*local), kMtu - kOverlayOverhead); !r) return r;
-    overlay_ = links_.index_of(name);
-    set_sysctl("net/ipv4/conf/" + name + "/rp_filter", "0");
+    if (!local || (*local >> 24) == 127) return links_.remove(name);  // a node alone on loopback has no peers
+    auto all = links_.list();
+    if (!all) return fail(all.error());
+    for (const LinkInfo& link : *all) {
+      if (link.name != name) continue;
+      if (link.vxlan_id == options_.vxlan_id && link.vxlan_local == *local && link.vxlan_port == options_.vxlan_port) overlay_ = link.index;
+      // Its parameters cannot be changed in place.
+      else if (auto r = links_.remove(name); !r) return r;
+    }
+    if (overlay_ != 0) {
+      if (auto r = recall_peers(); !r) return r;
+    } else {
+      if (auto r = links_.add_vxlan(name, options_.vxlan_id, options_.vxlan_port, *local, overlay_mac(*local), kMtu - kOverlayOverhead); !r) return r;
+      overlay_ = links_.index_of(name);
+    }
     // The overlay's own address is the network address of the node's range: unused by pods, known to the peers.
     return links_.add_address(overlay_, parse_prefix(options_.pod_cidr)->address, 32);
+  }
+
+  // Peers of a former process, as the kernel knows them: a neighbour for each, and a route by it.
+  Result<void> recall_peers() {
+    auto neighbours = links_.overlay_neighbours(overlay_);
+    if (!neighbours) return fail(neighbours.error());
+    auto routes = links_.routes();
+    if (!routes) return fail(routes.error());
+    for (const Links::Neighbour& n : *neighbours)
+      for (const Links::Route& route : *routes)
+        if (route.index == overlay_ && route.via == n.ip && route.ours) peers_.insert({ip_of_overlay_mac(n.mac), route.to.address, route.to.length});
+    return {};
+  }
+
+  Result<void> attach_new(const AttachRequest& request, const std::string& veth, uint32_t ip) {
+    if (auto r = links_.remove(veth); !r) return r;  // of a pod that we were stopped in the middle of removing
+    if (auto r = links_.add_veth(veth, "eth0", request.netns, bridge_, kMtu - kOverlayOverhead); !r) return r;
+    if (auto r = in_namespace(request.netns, [&] { return configure_pod(ip); }); !r) return r;
+    // On disk first: a host port that nobody remembers could not be removed.
+    if (auto r = remember_host_ports(request.id, request.host_ports); !r) return r;
+    return services_.add_pod(ip, request.host_ports);
+  }
+
+  Result<void> forget(const std::string& id, uint32_t ip) {
+    if (ip != 0)
+      if (auto r = services_.remove_pod(ip, recall_host_ports(id)); !r) return r;
+    if (auto r = file::remove(host_ports_file(id)); !r) return r;
+    return ipam_.release(id);
   }
 
   // A /32 and a default route through the gateway: pods of one node reach each other by the host too, so that
@@ -172,17 +216,15 @@ class NodeNetworkImpl final : public NodeNetwork {
     return links->add_route({.to = {0, 0}, .index = eth0, .via = ipam_.gateway()});
   }
 
-  Result<void> change_peer(const Peer& peer, bool add) {
-    auto remote = parse_ipv4(peer.node_ip);
-    auto range = parse_prefix(peer.pod_cidr);
-    if (!remote || !range || overlay_ == 0) return {};
-    Links::Route route{.to = *range, .index = overlay_, .via = range->address, .onlink = true};
+  Result<void> change_peer(const Link& peer, bool add) {
+    if (overlay_ == 0) return {};
+    Links::Route route{.to = {peer.range, peer.length}, .index = overlay_, .via = peer.range, .onlink = true};
     if (add) {
-      if (auto r = links_.add_overlay_neighbour(overlay_, range->address, overlay_mac(*remote), *remote); !r) return r;
+      if (auto r = links_.add_overlay_neighbour(overlay_, peer.range, overlay_mac(peer.node), peer.node); !r) return r;
       return links_.add_route(route);
     }
     if (auto r = links_.remove_route(route); !r) return r;
-    return links_.remove_overlay_neighbour(overlay_, range->address, overlay_mac(*remote), *remote);
+    return links_.remove_overlay_neighbour(overlay_, peer.range, overlay_mac(peer.node), peer.node);
   }
 
   std::string host_ports_file(const std::string& id) const { return options_.state_dir + "/hostports/" + id; }
@@ -216,7 +258,7 @@ class NodeNetworkImpl final : public NodeNetwork {
   ServiceTable services_;
   std::mutex mutex_;
   int bridge_ = 0, overlay_ = 0;
-  std::map<std::string, Peer> peers_;
+  std::set<Link> peers_;
 };
 
 }  // namespace
@@ -237,9 +279,30 @@ Result<std::unique_ptr<NodeNetwork>> open_network(const NodeNetworkOptions& opti
   return network;
 }
 
+namespace {
+
+// Routes of service ranges stand on loopback, so they do not go with a link. Ours leave from an address of our bridge;
+// one whose address is nobody's is an orphan.
+Result<void> remove_service_routes(Links& links, int bridge) {
+  auto routes = links.routes();
+  if (!routes) return fail(routes.error());
+  auto addresses = links.addresses();
+  if (!addresses) return fail(addresses.error());
+  for (const Links::Route& route : *routes) {
+    if (!route.ours || !route.local) continue;
+    auto owner = std::ranges::find(*addresses, route.source, &Links::Address::ip);
+    if (owner != addresses->end() && owner->index != bridge) continue;
+    if (auto r = links.remove_route(route); !r) return r;
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> remove_all(const std::string& prefix) {
   auto links = Links::open();
   if (!links) return fail(links.error());
+  if (auto r = remove_service_routes(*links, links->index_of(bridge_name(prefix))); !r) return r;
   auto all = links->list();
   if (!all) return fail(all.error());
   for (const LinkInfo& link : *all)
@@ -261,8 +324,13 @@ Result<std::string> default_address() {
   if (source && *source != 0) return format_ipv4(*source);
   auto addresses = links->addresses();
   if (!addresses) return fail(addresses.error());
-  for (uint32_t ip : *addresses)
-    if ((ip >> 24) != 127) return format_ipv4(ip);
+  auto all = links->list();
+  if (!all) return fail(all.error());
+  for (const Links::Address& address : *addresses) {
+    // Those of our own bridges would be another answer after a restart.
+    bool ours = std::ranges::any_of(*all, [&](const LinkInfo& link) { return link.index == address.index && link.alias == kAlias; });
+    if (!ours && (address.ip >> 24) != 127) return format_ipv4(address.ip);
+  }
   return std::string("127.0.0.1");
 }
 
@@ -271,9 +339,9 @@ Result<bool> in_use(const std::string& cidr) {
   if (!wanted) return fail(Status::bad_request("\"" + cidr + "\" is no IPv4 prefix"));
   auto links = Links::open();
   if (!links) return fail(links.error());
-  auto used = links->used_prefixes();
+  auto used = links->routes();
   if (!used) return fail(used.error());
-  return std::ranges::any_of(*used, [&](const Prefix& p) { return p.length >= 8 && p.overlaps(*wanted); });
+  return std::ranges::any_of(*used, [&](const Links::Route& r) { return r.to.length >= 8 && r.to.overlaps(*wanted); });
 }
 
 }  // namespace kcube::net
