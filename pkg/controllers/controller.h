@@ -41,7 +41,9 @@ class Controller {
   // Waits for reconciles that run.
   void stop();
   const std::string& name() const { return name_; }
-  // For simulated time: reconciles what is ready on the calling thread; true when there was something.
+  // For simulated time, instead of start(): the caller reconciles with step().
+  void start_stepping() { on_start(); }
+  // Reconciles what is ready on the calling thread; true when there was something.
   bool step();
 
  protected:

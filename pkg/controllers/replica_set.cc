@@ -137,6 +137,12 @@ class ReplicaSetController final : public Controller {
     return count;
   }
 
+  // The message of a failed create has another generated name each time: writing it would bring us back at once, for ever.
+  static bool said_already(const json::value& set, const std::string& failure) {
+    const json::value* c = find_condition(set, "ReplicaFailure");
+    return c != nullptr && json::get_string(*c, {"status"}) == "True" && json::get_string(*c, {"reason"}) == failure;
+  }
+
   Result<void> write_status(const std::string& key, const api::Object& set, const std::vector<api::ObjectPtr>& active, size_t terminating,
                             const std::string& failure, const std::string& message) {
     const json::value& value = set.value();
@@ -157,7 +163,7 @@ class ReplicaSetController final : public Controller {
       if (status[name].to_number<int64_t>() == 0) status.erase(name);
     json::array conditions = json::get_array(json::at(&value, {"status", "conditions"}));
     if (failure.empty()) remove_condition(conditions, "ReplicaFailure");
-    else set_condition(conditions, {"ReplicaFailure", "True", failure, message}, clock_.now());
+    else if (!said_already(value, failure)) set_condition(conditions, {"ReplicaFailure", "True", failure, message}, clock_.now());
     if (!conditions.empty()) status["conditions"] = std::move(conditions);
     return update_status(client_, flavor_.resource, set, std::move(status));
   }

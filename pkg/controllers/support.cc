@@ -96,7 +96,8 @@ bool set_condition(json::array& conditions, const Condition& wanted, SystemTime 
   for (json::value& c : conditions) {
     if (json::get_string(c, {"type"}) != wanted.type) continue;
     bool same_status = json::get_string(c, {"status"}) == wanted.status;
-    if (same_status && json::get_string(c, {"reason"}) == wanted.reason && json::get_string(c, {"message"}) == wanted.message) return false;
+    bool same_message = update_time || json::get_string(c, {"message"}) == wanted.message;
+    if (same_status && json::get_string(c, {"reason"}) == wanted.reason && same_message) return false;
     std::string transition = same_status ? string_at(c, {"lastTransitionTime"}) : format_time(now);
     c = make(transition);
     return true;

@@ -34,7 +34,7 @@ struct Condition {
 const json::value* find_condition(const json::value& object, std::string_view type);
 bool condition_is(const json::value& object, std::string_view type, std::string_view status = "True");
 // Sets it in `conditions`; the transition time moves only with the status. True when something changed.
-// With `update_time`, lastUpdateTime is kept too, as Deployments have it.
+// With `update_time` it is a Deployment's: lastUpdateTime is kept too, and another message alone changes nothing.
 bool set_condition(json::array& conditions, const Condition& condition, SystemTime now, bool update_time = false);
 bool remove_condition(json::array& conditions, std::string_view type);
 

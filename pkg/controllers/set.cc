@@ -1,0 +1,72 @@
+#include "pkg/controllers/set.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "pkg/base/executor.h"
+#include "pkg/client/informer.h"
+#include "pkg/controllers/factories.h"
+
+namespace kcube::controllers {
+namespace {
+
+struct Entry {
+  const char* name;     // as in kube-controller-manager's --controllers
+  std::function<ControllerPtr(Context, const Options&)> make;
+};
+
+template <auto make>
+ControllerPtr plain(Context context, const Options&) {
+  return make(context);
+}
+
+const Entry kAll[] = {
+    {"replicaset", plain<make_replica_set_controller>},
+    {"replicationcontroller", plain<make_replication_controller>},
+    {"deployment", plain<make_deployment_controller>},
+    {"endpoint", plain<make_endpoints_controller>},
+    {"endpointslice", plain<make_endpoint_slice_controller>},
+    {"endpointslicemirroring", plain<make_endpoint_slice_mirroring_controller>},
+    {"namespace", plain<make_namespace_controller>},
+    {"serviceaccount", plain<make_service_account_controller>},
+    {"root-ca-cert-publisher", make_root_ca_controller},
+};
+
+class ControllerSetImpl final : public ControllerSet {
+ public:
+  ControllerSetImpl(client::Client& client, Clock& clock, const Options& options)
+      : executor_({.name = "controllers", .max_threads = 16}), informers_(client, clock) {
+    Context context{client, informers_, clock, executor_};
+    for (const Entry& entry : kAll)
+      if (std::ranges::find(options.disabled, entry.name) == options.disabled.end()) controllers_.push_back(entry.make(context, options));
+  }
+  ~ControllerSetImpl() override { stop(); }
+
+  void start() override {
+    informers_.start();
+    informers_.wait_synced();
+    for (auto& controller : controllers_) controller->start();
+  }
+
+  // No more events, then no more work, then the threads.
+  void stop() override {
+    if (std::exchange(stopped_, true)) return;
+    informers_.stop();
+    for (auto& controller : controllers_) controller->stop();
+    executor_.stop();
+  }
+
+ private:
+  Executor executor_;
+  client::InformerFactory informers_;
+  std::vector<ControllerPtr> controllers_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ControllerSet> ControllerSet::create(client::Client& client, Clock& clock, Options options) {
+  return std::make_unique<ControllerSetImpl>(client, clock, options);
+}
+
+}  // namespace kcube::controllers
