@@ -254,4 +254,8 @@ struct RuntimeOptions {
 // outlive kcube"); what was left half made is removed.
 Result<std::unique_ptr<PodRuntime>> open_runtime(const RuntimeOptions& options);
 
+// Ends and removes everything that runs under these options, also what a killed kcube left: containers, pauses,
+// monitors, networks, cgroups below `cgroup_root`, and both directories. No runtime may be open on them. For `kcube down`.
+Result<void> reset_runtime(const RuntimeOptions& options);
+
 }  // namespace kcube::runtime

@@ -1,0 +1,144 @@
+#include "runtime/root_fs.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "pkg/base/file.h"
+#include "pkg/base/log.h"
+
+namespace kcube::runtime {
+namespace {
+
+int call_fsconfig(int fd, unsigned command, const char* key, const char* value) {
+  return static_cast<int>(::syscall(SYS_fsconfig, fd, command, key, value, 0));
+}
+
+// The kernel's own words wait in the context: "e overlay: upper fs does not support ...".
+std::string kernel_message(int context) {
+  char text[512];
+  ssize_t n = ::read(context, text, sizeof text);
+  return n > 0 ? ": " + std::string(text, static_cast<size_t>(n)) : "";
+}
+
+Result<Fd> make_mount(Fd context, const std::string& what, unsigned attributes) {
+  if (call_fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr) != 0) {
+    int error = errno;
+    return fail(Status::from_errno("mount " + what + kernel_message(context.get()), error));
+  }
+  Fd mount(static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes)));
+  if (!mount.valid()) return fail(Status::from_errno("mount " + what));
+  return mount;
+}
+
+// fsconfig takes no more than 255 bytes: a longer path goes by a descriptor, which stays in `held`.
+std::string short_name(const std::string& path, std::vector<Fd>& held) {
+  if (path.size() < 250) return path;
+  held.emplace_back(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return held.back().valid() ? "/proc/self/fd/" + std::to_string(held.back().get()) : path;
+}
+
+Result<void> add_layers_at_once(int context, const std::vector<std::string>& layers, std::vector<Fd>& held) {
+  std::string all;
+  for (size_t i = layers.size(); i-- > 0;) {
+    held.emplace_back(::open(layers[i].c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!held.back().valid()) return fail(Status::from_errno("open the layer " + layers[i]));
+    all += (all.empty() ? "/proc/self/fd/" : ":/proc/self/fd/") + std::to_string(held.back().get());
+  }
+  if (call_fsconfig(context, FSCONFIG_SET_STRING, "lowerdir", all.c_str()) != 0)
+    return fail(Status::from_errno("stack " + std::to_string(layers.size()) + " layers"));
+  return {};
+}
+
+// Layers go in one by one ("lowerdir+", Linux 6.8), or as one option of short names where the kernel is older.
+Result<void> add_layers(int context, const std::vector<std::string>& layers, std::vector<Fd>& held) {
+  for (size_t i = layers.size(); i-- > 0;) {
+    if (call_fsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", short_name(layers[i], held).c_str()) == 0) continue;
+    if (i + 1 == layers.size() && errno == EINVAL) return add_layers_at_once(context, layers, held);
+    return fail(Status::from_errno("use the layer " + layers[i]));
+  }
+  return {};
+}
+
+Result<Fd> overlay(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+  Fd context(static_cast<int>(::syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
+  if (!context.valid()) return fail(Status::from_errno("overlayfs"));
+  std::vector<Fd> held;
+  call_fsconfig(context.get(), FSCONFIG_SET_STRING, "source", "overlay");
+  if (auto r = add_layers(context.get(), layers, held); !r) return fail(r.error());
+  if (!upper.empty()) {
+    if (call_fsconfig(context.get(), FSCONFIG_SET_STRING, "upperdir", short_name(upper, held).c_str()) != 0 ||
+        call_fsconfig(context.get(), FSCONFIG_SET_STRING, "workdir", short_name(work, held).c_str()) != 0)
+      return fail(Status::from_errno("overlay directories"));
+    // A container's root does not outlive the container: without this, each unmount would sync the whole disk.
+    call_fsconfig(context.get(), FSCONFIG_SET_FLAG, "volatile", nullptr);
+  }
+  return make_mount(std::move(context), "the root file system", 0);
+}
+
+Result<void> make_upper(const std::string& directory) {
+  for (const char* name : {"/upper", "/work"})
+    if (::mkdir((directory + name).c_str(), 0755) != 0 && errno != EEXIST) return fail(Status::from_errno("make " + directory + name));
+  // Left by a volatile overlay that was never used: it would refuse to be mounted again.
+  return file::remove_tree(directory + "/work/work/incompat");
+}
+
+Result<void> mount_tmpfs(const std::string& directory) {
+  Fd context(static_cast<int>(::syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC)));
+  if (!context.valid()) return fail(Status::from_errno("tmpfs"));
+  call_fsconfig(context.get(), FSCONFIG_SET_STRING, "mode", "700");
+  auto mount = make_mount(std::move(context), "tmpfs", 0);
+  if (!mount) return fail(mount.error());
+  if (::syscall(SYS_move_mount, mount->get(), "", AT_FDCWD, directory.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0)
+    return fail(Status::from_errno("mount a tmpfs at " + directory));
+  return {};
+}
+
+}  // namespace
+
+Result<Fd> mount_root(const std::vector<std::string>& layers, const std::string& directory) {
+  if (auto r = file::make_dirs(directory, 0700); !r) return fail(r.error());
+  if (auto r = make_upper(directory); !r) return fail(r.error());
+  auto mount = overlay(layers, directory + "/upper", directory + "/work");
+  if (mount || mount.error().os_error() != EINVAL) return mount;
+  log::warn("runtime", "this file system cannot hold a container's writable layer: it goes to memory",
+            {{"directory", directory}, {"error", mount.error()}});
+  if (auto r = mount_tmpfs(directory); !r) return fail(r.error());
+  if (auto r = make_upper(directory); !r) return fail(r.error());
+  return overlay(layers, directory + "/upper", directory + "/work");
+}
+
+Result<Fd> mount_image(const std::vector<std::string>& layers, const std::string& sub_path) {
+  if (layers.empty()) return fail(Status::bad_request("the image has no layers"));
+  constexpr unsigned kClone = 1 /* OPEN_TREE_CLONE */ | AT_EMPTY_PATH | O_CLOEXEC;
+  Fd root;
+  if (layers.size() == 1) {
+    auto directory = file::open(layers[0], O_PATH | O_DIRECTORY);
+    if (!directory) return fail(directory.error());
+    root = std::move(*directory);
+  } else {
+    auto mount = overlay(layers, "", "");
+    if (!mount || sub_path.empty()) return mount;
+    root = std::move(*mount);
+  }
+  if (!sub_path.empty()) {
+    auto part = file::open_beneath(root, sub_path, O_PATH);
+    if (!part) return fail(part.error().with_context("the image has no " + sub_path));
+    root = std::move(*part);
+  }
+  Fd tree(static_cast<int>(::syscall(SYS_open_tree, root.get(), "", kClone)));
+  if (!tree.valid()) return fail(Status::from_errno("mount the image"));
+  return tree;
+}
+
+Result<void> remove_root(const std::string& directory) {
+  if (::umount2(directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT)
+    return fail(Status::from_errno("unmount " + directory));
+  return file::remove_tree(directory);
+}
+
+}  // namespace kcube::runtime
