@@ -82,7 +82,7 @@ void check(const json::value& item, const Amounts& requests, const Amounts& limi
 void add(Amounts& total, const Amounts& more) {
   for (const auto& [name, q] : more) {
     auto [it, fresh] = total.try_emplace(name, q);
-    if (!fresh) it->second = it->second + q;
+    if (!fresh) it->second += q;
   }
 }
 

@@ -1,0 +1,105 @@
+#include "pkg/apiserver/apiserver.h"
+
+#include "pkg/apiserver/bootstrap.h"
+#include "pkg/apiserver/local_backend.h"
+#include "pkg/apiserver/router.h"
+#include "pkg/apiserver/service_allocator.h"
+#include "pkg/base/log.h"
+
+namespace kcube::apiserver {
+namespace {
+
+class ServerImpl final : public Server {
+ public:
+  ServerImpl(Options options, store::Store& store, Clock& clock, std::unique_ptr<auth::TokenSigner> signer)
+      : options_(std::move(options)),
+        registry_(api::Schema::builtin(), cache_),
+        allocator_(options_.service_cidr, options_.node_port_first, options_.node_port_last),
+        authorizer_(cache_),
+        core_{store, cache_, registry_, clock, allocator_, authorizer_},
+        engine_(core_),
+        signer_(std::move(signer)),
+        authenticator_(cache_, clock, *signer_, options_.issuer),
+        reviews_(engine_, authenticator_),
+        connector_(core_, {options_.ca_pem, options_.kubelet_client.certificate_pem, options_.kubelet_client.key_pem, "", true}),
+        documents_(api::Schema::builtin(), authenticator_, options_.version) {}
+  ~ServerImpl() override { stop(); }
+
+  Result<void> open() {
+    http::ServerOptions http;
+    http.address = options_.address;
+    http.port = options_.port;
+    http.tls_options = options_.tls;
+    auto server = http::Server::create(std::move(http), [this](http::Request& request, std::unique_ptr<http::Responder> responder) { router_->handle(request, std::move(responder)); });
+    if (!server) return fail(server.error());
+    http_ = std::move(*server);
+    services_ = cache_.find("", "services");
+    auto loaded = cache_.load(core_.store, [this](std::vector<EventPtr> events) { on_events(std::move(events)); });
+    if (!loaded) return fail(loaded.error());
+    allocator_.load(*services_);
+    {
+      std::lock_guard lock(hubs_mutex_);
+      local_hub_ = std::make_unique<Hub>("watch-local", cache_, core_.store);
+      http_hub_ = std::make_unique<Hub>("watch-http", cache_, core_.store);
+    }
+    local_ = make_local_backend(engine_, reviews_, *local_hub_);
+    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, reviews_, connector_, authenticator_, authorizer_, documents_});
+    return bootstrap(engine_, {options_.ca_pem, options_.advertise_address, http_->port()});
+  }
+
+  Result<void> start() override {
+    http_->start();
+    return {};
+  }
+  void stop() override {
+    if (http_) http_->stop(std::chrono::milliseconds(500));
+    connector_.stop();
+    if (http_hub_) http_hub_->stop();
+    if (local_hub_) local_hub_->stop();
+  }
+  client::LocalBackend& local() override { return *local_; }
+  uint16_t port() const override { return http_->port(); }
+  Result<void> set_certificate(const http::TlsOptions& tls) override { return http_->set_certificate(tls); }
+
+ private:
+  // The store's writer thread.
+  void on_events(std::vector<EventPtr> events) {
+    for (const EventPtr& event : events)
+      if (event->cache == services_) allocator_.observe(*event);
+    auto shared = std::make_shared<const std::vector<EventPtr>>(std::move(events));
+    std::lock_guard lock(hubs_mutex_);
+    if (local_hub_) local_hub_->publish(shared);
+    if (http_hub_) http_hub_->publish(shared);
+  }
+
+  const Options options_;
+  Cache cache_;
+  Registry registry_;
+  ServiceAllocator allocator_;
+  Authorizer authorizer_;
+  Core core_;
+  Engine engine_;
+  std::unique_ptr<auth::TokenSigner> signer_;
+  Authenticator authenticator_;
+  Reviews reviews_;
+  Connector connector_;
+  Documents documents_;
+  const ResourceCache* services_ = nullptr;
+  std::mutex hubs_mutex_;
+  std::unique_ptr<Hub> local_hub_, http_hub_;
+  std::unique_ptr<client::LocalBackend> local_;
+  std::unique_ptr<Router> router_;
+  std::unique_ptr<http::Server> http_;   // last: its threads end before what they use
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::create(Options options, store::Store& store, Clock& clock) {
+  auto signer = auth::TokenSigner::create(options.service_account_key_pem);
+  if (!signer) return fail(signer.error());
+  auto server = std::make_unique<ServerImpl>(std::move(options), store, clock, std::move(*signer));
+  if (auto opened = server->open(); !opened) return fail(opened.error());
+  return server;
+}
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,18 @@
+// What every cluster has from its first start. Objects that are there already are left alone, but for the bootstrap
+// roles, which are made again when they are gone. Source: the bootstrap policy in pkg/api/schema; the system namespaces and
+// priority classes of the Kubernetes docs.
+#pragma once
+
+#include "pkg/apiserver/engine.h"
+
+namespace kcube::apiserver {
+
+struct BootstrapOptions {
+  std::string ca_pem;
+  std::string advertise_address;
+  uint16_t port = 6443;
+};
+
+Result<void> bootstrap(Engine& engine, const BootstrapOptions& options);
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,276 @@
+#include "pkg/apiserver/connect.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/output.h"
+#include "pkg/base/strings.h"
+#include "pkg/http/streams.h"
+
+namespace kcube::apiserver {
+namespace {
+
+constexpr std::string_view kSubresources[] = {"log", "exec", "attach", "portforward", "proxy"};
+
+// Hop-by-hop headers (RFC 9110 7.6.1) and those that say who asked.
+bool is_forwarded(std::string_view name) {
+  static constexpr std::string_view kDropped[] = {"host", "connection", "content-length", "transfer-encoding", "keep-alive", "te", "trailer", "upgrade", "authorization", "accept-encoding", "expect"};
+  return std::ranges::find(kDropped, to_lower(name)) == std::end(kDropped);
+}
+
+// "name", "name:port", "scheme:name:port".
+struct ProxyName {
+  std::string scheme = "http", name, port;
+};
+
+ProxyName parse_proxy_name(std::string_view text) {
+  auto parts = split(text, ':');
+  ProxyName p;
+  size_t at = 0;
+  if (parts.size() == 3) p.scheme = parts[at++].empty() ? "http" : std::string(parts[0]);
+  p.name = parts[at++];
+  if (at < parts.size()) p.port = parts[at];
+  return p;
+}
+
+std::string with_query(std::string url, const http::Request& request) {
+  if (!request.raw_query.empty()) url += "?" + request.raw_query;
+  return url;
+}
+
+// The container that a request without ?container= means.
+Result<std::string> choose_container(const api::Object& pod, std::string_view asked, std::string_view purpose) {
+  const json::value* spec = json::find(&pod.value(), "spec");
+  std::vector<std::string> names;
+  for (const char* list : {"containers", "initContainers", "ephemeralContainers"})
+    for (const json::value& c : json::get_array(json::find(spec, list))) names.emplace_back(json::get_string(c, {"name"}));
+  if (!asked.empty()) {
+    if (std::ranges::find(names, asked) == names.end())
+      return fail(Status::bad_request("container " + std::string(asked) + " is not valid for pod " + std::string(pod.name())));
+    return std::string(asked);
+  }
+  if (json::get_array(json::find(spec, "containers")).size() == 1) return names[0];
+  (void)purpose;
+  std::string_view fallback = json::get_string(json::find(json::at(&pod.value(), {"metadata", "annotations"}), "kubectl.kubernetes.io/default-container"));
+  if (!fallback.empty()) return std::string(fallback);
+  size_t regular = json::get_array(json::find(spec, "containers")).size();
+  std::string list, init;
+  for (size_t i = 0; i < names.size(); ++i) (i < regular ? list : init) += (i == 0 || i == regular ? "" : " ") + names[i];
+  std::string message = "a container name must be specified for pod " + std::string(pod.name()) + ", choose one of: [" + list + "]";
+  if (!init.empty()) message += " or one of the init containers: [" + init + "]";
+  return fail(Status::bad_request(message));
+}
+
+}  // namespace
+
+Connector::Connector(Core& core, http::ClientTls kubelet)
+    : core_(core), kubelet_tls_(std::move(kubelet)), kubelets_(http::Client::create(kubelet_tls_)), plain_(http::Client::create({.verify = false})),
+      tunnels_({"tunnel", 512, 512}) {}
+
+Connector::~Connector() { stop(); }
+void Connector::stop() { tunnels_.stop(); }
+
+bool Connector::handles(const Resource& r) { return std::ranges::find(kSubresources, r.subresource()) != std::end(kSubresources); }
+
+Result<std::string> Connector::kubelet_url(std::string_view node) const {
+  ObjectPtr object = core_.get("", "nodes", "", node);
+  if (!object) return fail(api::not_found("", "nodes", node));
+  const json::value& n = object->value();
+  std::string host;
+  for (const char* type : {"InternalIP", "ExternalIP", "Hostname"}) {
+    for (const json::value& a : json::get_array(json::at(&n, {"status", "addresses"})))
+      if (host.empty() && json::get_string(a, {"type"}) == type) host = json::get_string(a, {"address"});
+  }
+  if (host.empty()) return fail(Status::unavailable("no preferred addresses found; known addresses: []"));
+  int64_t port = json::get_int(n, {"status", "daemonEndpoints", "kubeletEndpoint", "Port"}, 10250);
+  return "https://" + host + ":" + std::to_string(port);
+}
+
+Result<Connector::Target> Connector::pod_log(const Call& call, const http::Request& request) const {
+  ObjectPtr pod = core_.get("", "pods", call.ns, call.name);
+  if (!pod) return fail(api::not_found("", "pods", call.name));
+  auto container = choose_container(*pod, request.query.get("container"), "log");
+  if (!container) return fail(container.error());
+  std::string_view node = json::get_string(pod->value(), {"spec", "nodeName"});
+  // Nothing has run yet: an empty log, as the real server answers.
+  if (node.empty()) return Target{};
+  auto base = kubelet_url(node);
+  if (!base) return fail(base.error());
+  return Target{with_query(*base + "/containerLogs/" + call.ns + "/" + call.name + "/" + *container, request), true};
+}
+
+Result<Connector::Target> Connector::pod_stream(const Call& call, const http::Request& request) const {
+  ObjectPtr pod = core_.get("", "pods", call.ns, call.name);
+  if (!pod) return fail(api::not_found("", "pods", call.name));
+  std::string_view phase = json::get_string(pod->value(), {"status", "phase"}), sub = call.resource->subresource();
+  if (sub != "portforward" && (phase == "Succeeded" || phase == "Failed"))
+    return fail(Status::bad_request("cannot exec into a container in a completed pod; current phase is " + std::string(phase)));
+  std::string_view node = json::get_string(pod->value(), {"spec", "nodeName"});
+  if (node.empty()) return fail(Status::bad_request("pod " + call.name + " does not have a host assigned"));
+  auto base = kubelet_url(node);
+  if (!base) return fail(base.error());
+  std::string where = call.ns + "/" + call.name;
+  if (sub == "portforward") return Target{with_query(*base + "/portForward/" + where, request), true};
+  auto container = choose_container(*pod, request.query.get("container"), sub);
+  if (!container) return fail(container.error());
+  return Target{with_query(*base + "/" + std::string(sub) + "/" + where + "/" + *container, request), true};
+}
+
+Result<Connector::Target> Connector::pod_proxy(const Call& call, const RequestInfo& info, const http::Request& request) const {
+  ProxyName name = parse_proxy_name(call.name);
+  ObjectPtr pod = core_.get("", "pods", call.ns, name.name);
+  if (!pod) return fail(api::not_found("", "pods", name.name));
+  std::string_view ip = json::get_string(pod->value(), {"status", "podIP"});
+  if (ip.empty()) return fail(Status::bad_request("address not allowed"));
+  if (name.port.empty()) {
+    for (const json::value& c : json::get_array(json::at(&pod->value(), {"spec", "containers"})))
+      for (const json::value& p : json::get_array(json::find(&c, "ports")))
+        if (name.port.empty()) name.port = std::to_string(json::get_int(p, {"containerPort"}));
+  }
+  std::string url = name.scheme + "://" + std::string(ip) + (name.port.empty() ? "" : ":" + name.port);
+  return Target{with_query(url + (info.rest.empty() ? "/" : info.rest), request), false};
+}
+
+Result<Connector::Target> Connector::service_proxy(const Call& call, const RequestInfo& info, const http::Request& request) const {
+  ProxyName name = parse_proxy_name(call.name);
+  ObjectPtr service = core_.get("", "services", call.ns, name.name);
+  if (!service) return fail(api::not_found("", "services", name.name));
+  std::string port_name;
+  bool found = false;
+  const json::array& ports = json::get_array(json::at(&service->value(), {"spec", "ports"}));
+  for (const json::value& p : ports) {
+    std::string_view own = json::get_string(p, {"name"});
+    bool match = name.port.empty() ? ports.size() == 1 : own == name.port || std::to_string(json::get_int(p, {"port"})) == name.port;
+    if (!match || found) continue;
+    found = true;
+    port_name = own;
+  }
+  if (!found) return fail(Status::unavailable("no service port \"" + name.port + "\" found for service \"" + name.name + "\""));
+  std::vector<std::string> targets;
+  for (const ObjectPtr& slice : core_.cache.find("discovery.k8s.io", "endpointslices")->snapshot()->objects) {
+    if (slice->namespace_() != call.ns || slice->label("kubernetes.io/service-name") != name.name) continue;
+    int64_t port = 0;
+    for (const json::value& p : json::get_array(json::find(&slice->value(), "ports")))
+      if (json::get_string(p, {"name"}) == port_name) port = json::get_int(p, {"port"});
+    if (port == 0) continue;
+    for (const json::value& e : json::get_array(json::find(&slice->value(), "endpoints"))) {
+      if (!json::get_bool(e, {"conditions", "ready"}, true)) continue;
+      for (const json::value& a : json::get_array(json::find(&e, "addresses"))) targets.push_back(std::string(json::get_string(&a)) + ":" + std::to_string(port));
+    }
+  }
+  if (targets.empty()) return fail(Status::unavailable("no endpoints available for service \"" + call.name + "\""));
+  std::string url = name.scheme + "://" + targets[random_u64() % targets.size()];
+  return Target{with_query(url + (info.rest.empty() ? "/" : info.rest), request), false};
+}
+
+Result<Connector::Target> Connector::locate(const Call& call, const RequestInfo& info, const http::Request& request) const {
+  std::string_view sub = call.resource->subresource(), resource = call.resource->resource();
+  if (sub == "log") return pod_log(call, request);
+  if (sub != "proxy") return pod_stream(call, request);
+  if (resource == "pods") return pod_proxy(call, info, request);
+  if (resource == "services") return service_proxy(call, info, request);
+  ProxyName name = parse_proxy_name(call.name);
+  auto base = kubelet_url(name.name);
+  if (!base) return fail(base.error());
+  return Target{with_query(*base + (info.rest.empty() ? "/" : info.rest), request), true};
+}
+
+void Connector::serve(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
+  auto target = locate(call, info, request);
+  if (!target) return respond_status(*responder, target.error());
+  if (target->url.empty()) return respond_text(*responder, 200, "");
+  if (http::wants_upgrade(request)) return tunnel(*target, request, std::move(responder));
+  std::string_view sub = call.resource->subresource();
+  if (sub == "exec" || sub == "attach" || sub == "portforward") return respond_status(*responder, Status::bad_request("Upgrade request required"));
+  pass(*target, request, std::move(responder));
+}
+
+void Connector::tunnel(const Target& target, http::Request& request, std::unique_ptr<http::Responder> responder) {
+  http::ClientRequest out;
+  out.method = request.method;
+  out.url = target.url;
+  for (const auto& [name, value] : request.headers.items()) {
+    std::string lower = to_lower(name);
+    if (is_forwarded(name) || lower == "connection" || lower == "upgrade") out.headers.add(name, value);
+  }
+  http::ClientResponse refused;
+  auto upgraded = http::dial_upgrade(out, target.kubelet ? kubelet_tls_ : http::ClientTls{.verify = false}, &refused);
+  if (!upgraded) {
+    if (refused.status == 0) return respond_status(*responder, Status::internal("error dialing backend: " + upgraded.error().message()));
+    http::Headers headers;
+    headers.add("Content-Type", std::string(refused.headers.get("Content-Type")));
+    return responder->respond(refused.status, std::move(headers), std::move(refused.body));
+  }
+  http::Headers headers;
+  for (const auto& [name, value] : upgraded->headers.items()) {
+    std::string lower = to_lower(name);
+    if (lower != "content-length" && lower != "transfer-encoding" && lower != "date") headers.add(name, value);
+  }
+  auto client = responder->upgrade(std::move(headers));
+  if (!client) return;
+  std::shared_ptr<http::Tunnel> a(std::move(*client)), b(std::move(upgraded->tunnel));
+  if (!tunnels_.submit([a, b] { http::splice(*a, *b); })) a->close();
+}
+
+void Connector::pass(const Target& target, const http::Request& request, std::unique_ptr<http::Responder> responder) {
+  http::ClientRequest out;
+  out.method = request.method;
+  out.url = target.url;
+  out.body = request.body;
+  out.timeout = std::chrono::milliseconds(0);
+  for (const auto& [name, value] : request.headers.items())
+    if (is_forwarded(name)) out.headers.add(name, value);
+  // The three callbacks and the client's going away share what they need.
+  struct Passing {
+    std::mutex mutex;
+    std::unique_ptr<http::Responder> responder;
+    std::unique_ptr<http::Stream> stream;
+    std::unique_ptr<http::ClientStream> source;
+    bool finished = false;
+  };
+  auto passing = std::make_shared<Passing>();
+  passing->responder = std::move(responder);
+  Executor* reaper = &tunnels_;
+  // Ending the request from one of its own callbacks would wait for itself.
+  auto finish = [passing, reaper] {
+    std::unique_ptr<http::ClientStream> source;
+    {
+      std::lock_guard lock(passing->mutex);
+      passing->finished = true;
+      if (passing->stream) passing->stream->close();
+      source = std::move(passing->source);
+    }
+    if (!source) return;
+    auto held = std::make_shared<std::unique_ptr<http::ClientStream>>(std::move(source));
+    reaper->submit([held] { held->reset(); });
+  };
+  auto on_head = [passing, finish](int status, const http::Headers& head) {
+    http::Headers headers;
+    for (const auto& [name, value] : head.items())
+      if (is_forwarded(name)) headers.add(name, value);
+    std::unique_ptr<http::Stream> stream = passing->responder->stream(status, std::move(headers));
+    stream->on_close(finish);
+    std::lock_guard lock(passing->mutex);
+    passing->stream = std::move(stream);
+  };
+  auto on_data = [passing](std::string_view piece) {
+    std::lock_guard lock(passing->mutex);
+    if (passing->stream) passing->stream->write(std::make_shared<const std::string>(piece));
+  };
+  auto on_end = [passing, finish](Result<void> result) {
+    if (!result && !passing->stream) {
+      respond_status(*passing->responder, Status::unavailable("error trying to reach service: " + result.error().message()));
+      passing->responder.reset();
+    }
+    finish();
+  };
+  auto source = (target.kubelet ? *kubelets_ : *plain_).open(out, on_head, on_data, on_end);
+  if (!source) return respond_status(*passing->responder, Status::unavailable("error trying to reach service: " + source.error().message()));
+  std::unique_ptr<http::ClientStream> done;
+  std::lock_guard lock(passing->mutex);
+  if (passing->finished) done = std::move(*source);
+  else passing->source = std::move(*source);
+}
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,47 @@
+// Connections through the API server: logs, exec, attach and port-forward to kubelets, and the proxy subresources to
+// pods, services and nodes. Upgrades become tunnels, everything else streams as it comes.
+//
+// Each tunnel holds a thread of its own pool while it lives. Source: the API reference's connect operations; KEP-4006.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "pkg/apiserver/core.h"
+#include "pkg/apiserver/request_info.h"
+#include "pkg/base/executor.h"
+#include "pkg/http/client.h"
+
+namespace kcube::apiserver {
+
+class Connector {
+ public:
+  // `kubelet` holds the certificate by which kubelets know the API server, and the CA to know them.
+  Connector(Core& core, http::ClientTls kubelet);
+  ~Connector();
+  // True when `resource` is answered here.
+  static bool handles(const Resource& resource);
+  void serve(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
+  void stop();
+
+ private:
+  struct Target {
+    std::string url;               // with path and query
+    bool kubelet = false;          // our own certificate goes with it
+  };
+  Result<Target> locate(const Call& call, const RequestInfo& info, const http::Request& request) const;
+  Result<std::string> kubelet_url(std::string_view node) const;
+  Result<Target> pod_log(const Call& call, const http::Request& request) const;
+  Result<Target> pod_stream(const Call& call, const http::Request& request) const;
+  Result<Target> pod_proxy(const Call& call, const RequestInfo& info, const http::Request& request) const;
+  Result<Target> service_proxy(const Call& call, const RequestInfo& info, const http::Request& request) const;
+  void tunnel(const Target& target, http::Request& request, std::unique_ptr<http::Responder> responder);
+  void pass(const Target& target, const http::Request& request, std::unique_ptr<http::Responder> responder);
+
+  Core& core_;
+  const http::ClientTls kubelet_tls_;
+  std::unique_ptr<http::Client> kubelets_, plain_;
+  Executor tunnels_;
+};
+
+}  // namespace kcube::apiserver

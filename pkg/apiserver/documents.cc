@@ -1,0 +1,128 @@
+#include "pkg/apiserver/documents.h"
+
+#include <sys/utsname.h>
+
+#include "pkg/api/json.h"
+#include "pkg/apiserver/machinery/openapi.h"
+#include "pkg/apiserver/output.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::apiserver {
+namespace {
+
+constexpr std::string_view kHealth[] = {"/healthz", "/livez", "/readyz"};
+
+std::string etag_of(std::string_view body) { return "\"" + std::to_string(stable_hash(body)) + "\""; }
+
+}  // namespace
+
+bool Documents::is_public(std::string_view path) {
+  for (std::string_view h : kHealth)
+    if (path == h || path.starts_with(std::string(h) + "/")) return true;
+  return path == "/version" || path == "/version/";
+}
+
+bool Documents::health(const http::Request& request, http::Responder& responder) const {
+  for (std::string_view h : kHealth) {
+    std::string_view path = request.path;
+    if (path != h && !path.starts_with(std::string(h) + "/")) continue;
+    // The parts of readiness, each under a path of its own as well.
+    constexpr std::string_view kChecks[] = {"ping", "log", "etcd", "informer-sync", "poststarthook/rbac/bootstrap-roles"};
+    std::string_view one = path.substr(std::min(path.size(), h.size() + 1));
+    bool known = one.empty();
+    for (std::string_view c : kChecks) known |= c == one;
+    if (!known) return false;
+    if (!request.query.has("verbose")) {
+      respond_text(responder, 200, "ok");
+      return true;
+    }
+    std::string text;
+    for (std::string_view c : kChecks) text += "[+]" + std::string(c) + " ok\n";
+    respond_text(responder, 200, text + std::string(h.substr(1)) + " check passed\n");
+    return true;
+  }
+  return false;
+}
+
+std::string Documents::version_json() const {
+  auto parts = split(std::string_view(version_).substr(1), '.');
+  utsname machine{};
+  ::uname(&machine);
+  std::string arch = std::string_view(machine.machine) == "aarch64" ? "arm64" : "amd64";
+  json::object v{{"major", json::key(parts[0])}, {"minor", json::key(parts[1])}, {"emulationMajor", json::key(parts[0])}, {"emulationMinor", json::key(parts[1])},
+                 {"minCompatibilityMajor", json::key(parts[0])}, {"minCompatibilityMinor", std::to_string(parse_int<int>(parts[1]).value_or(36) - 1)},
+                 {"gitVersion", version_ + "+kcube"}, {"gitCommit", ""}, {"gitTreeState", "clean"}, {"buildDate", "2026-01-01T00:00:00Z"}, {"goVersion", ""},
+                 {"compiler", "g++"}, {"platform", "linux/" + arch}};
+  return json::serialize(json::value(std::move(v)));
+}
+
+bool Documents::openapi(const http::Request& request, http::Responder& responder) const {
+  std::string_view path = request.path;
+  if (!path.starts_with("/openapi/")) return false;
+  std::string body;
+  if (path == "/openapi/v2") body = machinery::openapi_v2(schema_);
+  else if (path == "/openapi/v3" || path == "/openapi/v3/") body = machinery::openapi_v3_index(schema_);
+  else if (path.starts_with("/openapi/v3/")) body = machinery::openapi_v3(schema_, path.substr(12));
+  if (body.empty()) return false;
+  std::string etag = etag_of(body);
+  http::Headers headers;
+  headers.add("Content-Type", "application/json");
+  headers.add("Etag", etag);
+  headers.add("Vary", "Accept");
+  if (request.query.has("hash")) headers.add("Cache-Control", "public, immutable");
+  if (request.headers.get("If-None-Match") == etag) {
+    responder.respond(304, std::move(headers), "");
+  } else {
+    responder.respond(200, std::move(headers), std::move(body));
+  }
+  return true;
+}
+
+bool Documents::serve(const http::Request& request, http::Responder& responder) const {
+  if (request.method != "GET" && request.method != "HEAD") return false;
+  if (health(request, responder)) return true;
+  std::string path = request.path;
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  if (path == "/version") {
+    respond_json(responder, 200, version_json());
+    return true;
+  }
+  if (Discovery::wants_aggregated(request.headers.get("Accept"))) {
+    if (const std::string* text = discovery_.aggregated(path)) {
+      http::Headers headers;
+      headers.add("Content-Type", Discovery::kAggregatedType);
+      headers.add("Vary", "Accept");
+      std::string etag = etag_of(*text);
+      headers.add("Etag", etag);
+      if (request.headers.get("If-None-Match") == etag) responder.respond(304, std::move(headers), "");
+      else responder.respond(200, std::move(headers), *text);
+      return true;
+    }
+  }
+  if (const std::string* text = discovery_.legacy(path)) {
+    respond_json(responder, 200, *text);
+    return true;
+  }
+  if (openapi(request, responder)) return true;
+  if (path == "/.well-known/openid-configuration") {
+    json::object document{{"issuer", authenticator_.issuer()}, {"jwks_uri", authenticator_.issuer() + "/openid/v1/jwks"}, {"response_types_supported", json::array{json::value("id_token")}}, {"subject_types_supported", json::array{json::value("public")}}, {"id_token_signing_alg_values_supported", json::array{json::value("ES256")}}};
+    respond_json(responder, 200, json::serialize(json::value(std::move(document))));
+    return true;
+  }
+  if (path == "/openid/v1/jwks") {
+    http::Headers headers;
+    headers.add("Content-Type", "application/jwk-set+json");
+    headers.add("Cache-Control", "public, max-age=3600");
+    responder.respond(200, std::move(headers), authenticator_.jwks());
+    return true;
+  }
+  if (path == "/") {
+    json::array paths;
+    for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"}) paths.push_back(json::value(p));
+    respond_json(responder, 200, json::serialize(json::object{{"paths", std::move(paths)}}));
+    return true;
+  }
+  return false;
+}
+
+}  // namespace kcube::apiserver

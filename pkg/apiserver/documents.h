@@ -1,0 +1,32 @@
+// What is served beside the resources: health, version, discovery, OpenAPI, the issuer's keys.
+#pragma once
+
+#include <string>
+
+#include "pkg/apiserver/authenticator.h"
+#include "pkg/apiserver/discovery.h"
+#include "pkg/http/server.h"
+
+namespace kcube::apiserver {
+
+class Documents {
+ public:
+  Documents(const api::Schema& schema, const Authenticator& authenticator, std::string version)
+      : schema_(schema), authenticator_(authenticator), discovery_(schema), version_(std::move(version)) {}
+  // Answers and returns true when `request.path` is one of them.
+  bool serve(const http::Request& request, http::Responder& responder) const;
+  // What everybody may read, also with no credentials, whatever RBAC says.
+  static bool is_public(std::string_view path);
+
+ private:
+  bool health(const http::Request& request, http::Responder& responder) const;
+  bool openapi(const http::Request& request, http::Responder& responder) const;
+  std::string version_json() const;
+
+  const api::Schema& schema_;
+  const Authenticator& authenticator_;
+  const Discovery discovery_;
+  const std::string version_;
+};
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,151 @@
+#include "pkg/apiserver/output.h"
+
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/conversion.h"
+#include "pkg/apiserver/scale.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::apiserver {
+namespace {
+
+constexpr std::string_view kMediaTypes = "application/json, application/yaml";
+
+// The media type and parameters of one alternative: "application/json;as=Table;v=v1;g=meta.k8s.io".
+struct Alternative {
+  std::string_view type, as, version, group;
+};
+
+Alternative parse_alternative(std::string_view text) {
+  Alternative a;
+  bool first = true;
+  for (std::string_view part : split(text, ';')) {
+    part = trim(part);
+    if (first) a.type = part;
+    first = false;
+    if (part.starts_with("as=")) a.as = part.substr(3);
+    if (part.starts_with("v=")) a.version = part.substr(2);
+    if (part.starts_with("g=")) a.group = part.substr(2);
+  }
+  return a;
+}
+
+// PodList of Pod; the metadata form has a kind of its own.
+std::string list_head(const Resource& resource, const ListPage& page, bool metadata_only) {
+  std::string head = "{\"kind\":\"";
+  if (metadata_only) head += "PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
+  else head += std::string(resource.info->kind) + "List\",\"apiVersion\":\"" + resource.info->api_version() + "\"";
+  head += ",\"metadata\":{\"resourceVersion\":\"" + std::to_string(page.revision) + "\"";
+  if (!page.continue_token.empty()) {
+    head += ",\"continue\":\"" + page.continue_token + "\"";
+    if (page.remaining >= 0) head += ",\"remainingItemCount\":" + std::to_string(page.remaining);
+  }
+  return head + "},\"items\":[";
+}
+
+json::object list_metadata(const ListPage& page) {
+  json::object metadata{{"resourceVersion", std::to_string(page.revision)}};
+  if (page.continue_token.empty()) return metadata;
+  metadata["continue"] = page.continue_token;
+  if (page.remaining >= 0) metadata["remainingItemCount"] = page.remaining;
+  return metadata;
+}
+
+http::Headers json_headers(const std::vector<std::string>& warnings) {
+  http::Headers headers;
+  headers.add("Content-Type", "application/json");
+  headers.add("Cache-Control", "no-cache, private");
+  for (const std::string& text : warnings) {
+    // RFC 9111 5.5: a quoted string.
+    std::string quoted;
+    for (char c : text) {
+      if (c == '"' || c == '\\') quoted += '\\';
+      if (static_cast<unsigned char>(c) >= 0x20) quoted += c;
+    }
+    headers.add("Warning", "299 - \"" + quoted + "\"");
+  }
+  return headers;
+}
+
+}  // namespace
+
+Result<Accepted> negotiate(std::string_view accept, std::string_view include) {
+  Accepted accepted;
+  if (include == "Object") accepted.include = machinery::IncludeObject::object;
+  else if (include == "None") accepted.include = machinery::IncludeObject::none;
+  else if (!include.empty() && include != "Metadata")
+    return fail(Status::bad_request("unrecognized includeObject value: \"" + std::string(include) + "\""));
+  if (trim(accept).empty()) return accepted;
+  for (std::string_view text : split(accept, ',')) {
+    Alternative a = parse_alternative(trim(text));
+    accepted.yaml = a.type == "application/yaml";
+    if (!accepted.yaml && a.type != "application/json" && a.type != "*/*" && a.type != "application/*") continue;
+    if (a.as.empty()) return accepted;
+    if (a.group != "meta.k8s.io" || (a.version != "v1" && a.version != "v1beta1")) continue;
+    if (a.as == "Table") accepted.form = Form::table;
+    else if (a.as == "PartialObjectMetadata" || a.as == "PartialObjectMetadataList") accepted.form = Form::metadata;
+    else continue;
+    return accepted;
+  }
+  return fail(api::not_acceptable(kMediaTypes));
+}
+
+std::string object_text(const Resource& resource, const api::Object& object) {
+  if (resource.subresource() == "scale") return json::serialize(to_scale(resource, object.value()));
+  if (!resource.converted) return object.bytes();
+  json::value copy = object.value();
+  convert(copy, *resource.stored, *resource.main);
+  return json::serialize(copy);
+}
+
+std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
+  if (accepted.form == Form::table) return machinery::table(*resource.stored, {object}, {}, accepted.include, true, now);
+  if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
+  return object_text(resource, *object);
+}
+
+std::string encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now) {
+  if (accepted.form == Form::table) return machinery::table(*resource.stored, page.items, list_metadata(page), accepted.include, true, now);
+  bool metadata = accepted.form == Form::metadata;
+  std::string out = list_head(resource, page, metadata);
+  bool plain = !metadata && !resource.converted;
+  if (plain) {
+    size_t total = out.size() + 3;
+    for (const ObjectPtr& object : page.items) total += object->bytes().size() + 1;
+    out.reserve(total);
+  }
+  bool first = true;
+  for (const ObjectPtr& object : page.items) {
+    if (!first) out += ',';
+    first = false;
+    if (plain) out += object->bytes();
+    else out += metadata ? machinery::partial_object_metadata(*object) : object_text(resource, *object);
+  }
+  return out.append("]}\n");
+}
+
+void respond_json(http::Responder& responder, int code, std::string body, const std::vector<std::string>& warnings) {
+  responder.respond(code, json_headers(warnings), std::move(body));
+}
+
+void respond_text(http::Responder& responder, int code, std::string body) {
+  http::Headers headers;
+  headers.add("Content-Type", "text/plain; charset=utf-8");
+  headers.add("X-Content-Type-Options", "nosniff");
+  responder.respond(code, std::move(headers), std::move(body));
+}
+
+void respond_status(http::Responder& responder, const Status& status, const std::vector<std::string>& warnings) {
+  http::Headers headers = json_headers(warnings);
+  if (status.details().retry_after_seconds > 0) headers.add("Retry-After", std::to_string(status.details().retry_after_seconds));
+  responder.respond(status.code(), std::move(headers), api::to_json_text(status));
+}
+
+void respond_as(http::Responder& responder, int code, std::string text, const Accepted& accepted, const std::vector<std::string>& warnings) {
+  if (!accepted.yaml) return respond_json(responder, code, std::move(text), warnings);
+  // Every JSON text is YAML.
+  http::Headers headers = json_headers(warnings);
+  headers.set("Content-Type", "application/yaml");
+  responder.respond(code, std::move(headers), std::move(text));
+}
+
+}  // namespace kcube::apiserver

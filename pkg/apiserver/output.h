@@ -1,0 +1,39 @@
+// How answers look: which of its forms a client accepts, and the bytes of objects, lists, Tables and failures.
+// Source: the API concepts page of the Kubernetes docs (alternate representations, receiving resources as Tables).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pkg/apiserver/engine.h"
+#include "pkg/apiserver/machinery/table.h"
+#include "pkg/http/server.h"
+
+namespace kcube::apiserver {
+
+enum class Form { object, table, metadata };
+
+struct Accepted {
+  Form form = Form::object;
+  bool yaml = false;
+  machinery::IncludeObject include = machinery::IncludeObject::metadata;   // of Table rows
+};
+
+// The first of the Accept header that we have; 406 when there is none. `include` is ?includeObject=.
+Result<Accepted> negotiate(std::string_view accept, std::string_view include);
+
+// One object as `resource` serves it: JSON text.
+std::string object_text(const Resource& resource, const api::Object& object);
+// One object in the accepted form.
+std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now);
+std::string encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now);
+
+void respond_json(http::Responder& responder, int code, std::string body, const std::vector<std::string>& warnings = {});
+void respond_text(http::Responder& responder, int code, std::string body);
+void respond_status(http::Responder& responder, const Status& status, const std::vector<std::string>& warnings = {});
+// With the accepted media type.
+void respond_as(http::Responder& responder, int code, std::string json, const Accepted& accepted, const std::vector<std::string>& warnings);
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,261 @@
+#include "pkg/apiserver/reviews.h"
+
+#include <algorithm>
+
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/admission/admission.h"
+#include "pkg/apiserver/authorizer.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::apiserver {
+namespace {
+
+constexpr std::string_view kAuthentication = "authentication.k8s.io", kAuthorization = "authorization.k8s.io";
+
+std::vector<std::string> strings(const json::value* list) {
+  std::vector<std::string> out;
+  for (const json::value& v : json::get_array(list)) out.emplace_back(json::get_string(&v));
+  return out;
+}
+
+json::array string_array(const std::vector<std::string>& list) {
+  json::array out;
+  for (const std::string& s : list) out.push_back(json::value(s));
+  return out;
+}
+
+json::object user_json(const auth::User& user) {
+  json::object out{{"username", user.name}};
+  if (!user.uid.empty()) out["uid"] = user.uid;
+  out["groups"] = string_array(user.groups);
+  json::object extra;
+  for (const auto& [key, values] : user.extra) extra[key] = string_array(values);
+  if (!extra.empty()) out["extra"] = std::move(extra);
+  return out;
+}
+
+json::value success() { return json::object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Success"}, {"code", 201}}; }
+
+Result<auth::Attributes> read_attributes(const json::value& spec, const Resource& resource) {
+  auth::Attributes a;
+  const json::value* r = json::find(&spec, "resourceAttributes");
+  const json::value* n = json::find(&spec, "nonResourceAttributes");
+  auto invalid = [&](Cause cause) { return fail(api::invalid(kAuthorization, resource.info->kind, "", {std::move(cause)})); };
+  if (r != nullptr && n != nullptr)
+    return invalid(api::field_invalid("spec.nonResourceAttributes", *n, "cannot be specified in combination with resourceAttributes"));
+  if (r == nullptr && n == nullptr)
+    return invalid(api::field_invalid("spec.resourceAttributes", json::value(nullptr), "exactly one of nonResourceAttributes or resourceAttributes must be specified"));
+  auto at = [](const json::value* v, std::string_view name) { return std::string(json::get_string(json::find(v, name))); };
+  if (n != nullptr) {
+    a.resource_request = false;
+    a.verb = at(n, "verb");
+    a.path = at(n, "path");
+    return a;
+  }
+  a.verb = at(r, "verb");
+  a.namespace_ = at(r, "namespace");
+  a.api_group = at(r, "group");
+  a.api_version = at(r, "version");
+  a.resource = at(r, "resource");
+  a.subresource = at(r, "subresource");
+  a.name = at(r, "name");
+  return a;
+}
+
+}  // namespace
+
+bool Reviews::handles(const Resource& r) {
+  std::string_view sub = r.subresource();
+  return r.group() == kAuthentication || r.group() == kAuthorization || sub == "token" || sub == "binding" || sub == "eviction" || r.is("", "bindings");
+}
+
+Result<json::value> Reviews::create(Call& call, json::value body) {
+  auto decoded = engine_.decode(call, std::move(body));
+  if (!decoded) return fail(decoded.error());
+  const Resource& r = *call.resource;
+  if (r.subresource() == "token") return token_request(call, std::move(*decoded));
+  if (r.subresource() == "binding" || r.resource() == "bindings") return bind(call, std::move(*decoded));
+  if (r.subresource() == "eviction") return evict(call, std::move(*decoded));
+  if (r.resource() == "tokenreviews") return token_review(call, std::move(*decoded));
+  if (r.resource() == "selfsubjectreviews") return self_subject_review(call, std::move(*decoded));
+  if (r.resource() == "selfsubjectrulesreviews") return rules_review(call, std::move(*decoded));
+  return access_review(call, std::move(*decoded));
+}
+
+Result<json::value> Reviews::token_review(Call&, json::value review) {
+  std::string token(json::get_string(review, {"spec", "token"}));
+  auto audiences = strings(json::at(&review, {"spec", "audiences"}));
+  json::object status;
+  auto user = authenticator_.authenticate_token(token, audiences);
+  if (user) {
+    status["authenticated"] = true;
+    status["user"] = user_json(*user);
+    status["audiences"] = audiences.empty() ? json::array{json::value(authenticator_.issuer())} : string_array(audiences);
+  } else {
+    status["user"] = json::object();
+    if (!token.empty()) status["error"] = "[invalid bearer token]";
+  }
+  review.get_object()["status"] = std::move(status);
+  return review;
+}
+
+Result<json::value> Reviews::self_subject_review(Call& call, json::value review) {
+  json::ensure_object(review.get_object(), "metadata")["creationTimestamp"] = format_time(engine_.core().clock.now());
+  review.get_object()["status"] = json::object{{"userInfo", user_json(call.user)}};
+  return review;
+}
+
+Result<json::value> Reviews::access_review(Call& call, json::value review) {
+  const json::value empty = json::object();
+  const json::value* spec = json::find(&review, "spec");
+  auto attributes = read_attributes(spec != nullptr ? *spec : empty, *call.resource);
+  if (!attributes) return fail(attributes.error());
+  if (call.resource->resource() == "selfsubjectaccessreviews") {
+    attributes->user = call.user;
+  } else {
+    attributes->user.name = json::get_string(json::find(spec, "user"));
+    attributes->user.uid = json::get_string(json::find(spec, "uid"));
+    attributes->user.groups = strings(json::find(spec, "groups"));
+    if (attributes->user.name.empty() && attributes->user.groups.empty()) {
+      return fail(api::invalid(kAuthorization, call.resource->info->kind, "",
+                               {api::field_invalid("spec.user", json::value(""), "at least one of user or group must be specified")}));
+    }
+  }
+  if (call.resource->resource() == "localsubjectaccessreviews" && attributes->namespace_ != call.ns)
+    return fail(Status::bad_request("spec.resourceAttributes.namespace must match namespace: " + call.ns));
+  auto decision = engine_.core().authorizer.decide(*attributes);
+  json::object status{{"allowed", decision.allowed}};
+  if (!decision.reason.empty()) status["reason"] = decision.reason;
+  review.get_object()["status"] = std::move(status);
+  return review;
+}
+
+Result<json::value> Reviews::rules_review(Call& call, json::value review) {
+  json::array resources, urls;
+  for (const auth::PolicyRule& rule : engine_.core().authorizer.rules_of(call.user, json::get_string(review, {"spec", "namespace"}))) {
+    if (!rule.non_resource_urls.empty()) {
+      urls.push_back(json::object{{"verbs", string_array(rule.verbs)}, {"nonResourceURLs", string_array(rule.non_resource_urls)}});
+      continue;
+    }
+    json::object one{{"verbs", string_array(rule.verbs)}, {"apiGroups", string_array(rule.api_groups)}, {"resources", string_array(rule.resources)}};
+    if (!rule.resource_names.empty()) one["resourceNames"] = string_array(rule.resource_names);
+    resources.push_back(std::move(one));
+  }
+  review.get_object()["status"] = json::object{{"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(urls)}, {"incomplete", false}};
+  return review;
+}
+
+Result<json::value> Reviews::token_request(Call& call, json::value request) {
+  const Core& core = engine_.core();
+  ObjectPtr account = core.get("", "serviceaccounts", call.ns, call.name);
+  if (!account) return fail(api::not_found("", "serviceaccounts", call.name));
+  TokenRequest wanted{call.ns, call.name, std::string(account->uid()), strings(json::at(&request, {"spec", "audiences"})), std::chrono::seconds(3600), {}, {}, {}, {}, {}};
+  int64_t lifetime = json::get_int(request, {"spec", "expirationSeconds"}, 3600);
+  if (lifetime < 600 || lifetime > (int64_t{1} << 32)) {
+    return fail(api::invalid(kAuthentication, "TokenRequest", call.name,
+                             {api::field_invalid("spec.expirationSeconds", json::value(lifetime),
+                                                 lifetime < 600 ? "may not specify a duration less than 10 minutes" : "may not specify a duration larger than 2^32 seconds")}));
+  }
+  wanted.lifetime = std::chrono::seconds(lifetime);
+  if (const json::value* ref = json::at(&request, {"spec", "boundObjectRef"})) {
+    wanted.bound_kind = json::get_string(json::find(ref, "kind"));
+    wanted.bound_name = json::get_string(json::find(ref, "name"));
+    std::string_view resource = wanted.bound_kind == "Pod" ? "pods" : wanted.bound_kind == "Secret" ? "secrets" : wanted.bound_kind == "Node" ? "nodes" : "";
+    if (resource.empty()) return fail(Status::bad_request("cannot bind token to object of type " + wanted.bound_kind));
+    ObjectPtr bound = core.get("", resource, resource == "nodes" ? "" : call.ns, wanted.bound_name);
+    if (!bound) return fail(api::not_found("", resource, wanted.bound_name));
+    std::string_view uid = json::get_string(json::find(ref, "uid"));
+    if (!uid.empty() && uid != bound->uid())
+      return fail(api::conflict("", resource, wanted.bound_name, "the UID in the bound object reference (" + std::string(uid) + ") does not match the UID in record (" + std::string(bound->uid()) + "). The object might have been deleted and then recreated"));
+    if (resource == "pods" && json::get_string(bound->value(), {"spec", "serviceAccountName"}) != call.name)
+      return fail(Status::bad_request("cannot bind token for serviceaccount \"" + call.name + "\" to pod running with different serviceaccount name."));
+    wanted.bound_uid = bound->uid();
+    if (resource == "pods") {
+      wanted.node_name = json::get_string(bound->value(), {"spec", "nodeName"});
+      if (ObjectPtr node = core.get("", "nodes", "", wanted.node_name)) wanted.node_uid = node->uid();
+    }
+  }
+  auto token = authenticator_.issue(wanted);
+  if (!token) return fail(token.error());
+  json::object& spec = json::ensure_object(request.get_object(), "spec");
+  spec["expirationSeconds"] = lifetime;
+  if (wanted.audiences.empty()) spec["audiences"] = json::array{json::value(authenticator_.issuer())};
+  json::object& metadata = json::ensure_object(request.get_object(), "metadata");
+  metadata["name"] = call.name;
+  metadata["namespace"] = call.ns;
+  metadata["creationTimestamp"] = format_time(core.clock.now());
+  request.get_object()["status"] = json::object{{"token", token->first}, {"expirationTimestamp", format_time(token->second)}};
+  return request;
+}
+
+Result<json::value> Reviews::bind(Call& call, json::value binding) {
+  std::string node(json::get_string(binding, {"target", "name"})), uid(json::get_string(binding, {"metadata", "uid"}));
+  if (call.name.empty()) call.name = json::get_string(binding, {"metadata", "name"});
+  if (node.empty()) return fail(api::invalid("", "Binding", call.name, {api::field_required("target.name")}));
+  Call write = call;
+  write.resource = engine_.core().registry.find("", "v1", "pods", "binding");
+  std::string now = format_time(engine_.core().clock.now());
+  auto done = engine_.modify(write, [&](json::value& pod) -> Result<void> {
+    if (!uid.empty() && uid != json::get_string(pod, {"metadata", "uid"})) return fail(api::conflict("", "pods", call.name, "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + std::string(json::get_string(pod, {"metadata", "uid"}))));
+    if (json::at(&pod, {"metadata", "deletionTimestamp"}) != nullptr) return fail(api::conflict("", "pods/binding", call.name, "pod " + call.name + " is being deleted, cannot be assigned to a host"));
+    std::string_view bound = json::get_string(pod, {"spec", "nodeName"});
+    if (!bound.empty()) return fail(api::conflict("", "pods/binding", call.name, "pod " + call.name + " is already assigned to node \"" + std::string(bound) + "\""));
+    json::ensure_path(pod, {"spec"})["nodeName"] = node;
+    for (const auto& m : json::get_object(json::at(&binding, {"metadata", "annotations"}))) json::ensure_path(pod, {"metadata", "annotations"})[m.key()] = m.value();
+    json::array& conditions = json::ensure_array(json::ensure_path(pod, {"status"}), "conditions");
+    json::array kept;
+    for (json::value& c : conditions)
+      if (json::get_string(c, {"type"}) != "PodScheduled") kept.push_back(std::move(c));
+    kept.push_back(json::object{{"type", "PodScheduled"}, {"status", "True"}, {"lastTransitionTime", now}});
+    conditions = std::move(kept);
+    return {};
+  });
+  if (!done) return fail(done.error());
+  return success();
+}
+
+Result<json::value> Reviews::evict(Call& call, json::value eviction) {
+  Core& core = engine_.core();
+  ObjectPtr pod = core.get("", "pods", call.ns, call.name);
+  if (!pod) return fail(api::not_found("", "pods", call.name));
+  Call write = call;
+  write.resource = core.registry.find_stored("", "pods");
+  if (!pod->deleting()) {
+    for (const ObjectPtr& budget : core.cache.find("policy", "poddisruptionbudgets")->snapshot()->objects) {
+      if (budget->namespace_() != call.ns) continue;
+      auto selector = api::LabelSelector::from_json(json::at(&budget->value(), {"spec", "selector"}));
+      if (!selector || !selector->matches(pod->labels())) continue;
+      std::string_view phase = json::get_string(pod->value(), {"status", "phase"});
+      if (phase == "Pending" || phase == "Succeeded" || phase == "Failed") continue;
+      Call change = call;
+      change.resource = core.registry.find("policy", "v1", "poddisruptionbudgets", "status");
+      change.name = budget->name();
+      auto done = engine_.modify(change, [&](json::value& object) -> Result<void> {
+        json::object& status = json::ensure_path(object, {"status"});
+        int64_t allowed = json::get_int(status.if_contains("disruptionsAllowed"));
+        if (json::get_int(status.if_contains("observedGeneration")) < json::get_int(object, {"metadata", "generation"}))
+          return fail(api::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10));
+        if (allowed <= 0) {
+          Status status = api::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
+          status.details().causes.push_back({"DisruptionBudget", "The disruption budget " + std::string(budget->name()) + " needs " + std::to_string(json::get_int(object, {"status", "desiredHealthy"})) + " healthy pods and has " + std::to_string(json::get_int(object, {"status", "currentHealthy"})) + " currently", ""});
+          return fail(std::move(status));
+        }
+        status["disruptionsAllowed"] = allowed - 1;
+        json::ensure_object(status, "disruptedPods")[call.name] = format_time(core.clock.now());
+        return {};
+      });
+      if (!done) return fail(done.error());
+    }
+  }
+  Deletion deletion;
+  const json::value* options = json::find(&eviction, "deleteOptions");
+  deletion.grace_period_seconds = json::get_int(json::find(options, "gracePeriodSeconds"), -1);
+  deletion.uid = json::get_string(json::at(options, {"preconditions", "uid"}));
+  deletion.resource_version = json::get_string(json::at(options, {"preconditions", "resourceVersion"}));
+  for (const json::value& d : json::get_array(json::find(options, "dryRun"))) write.dry_run |= json::get_string(&d) == "All";
+  auto removed = engine_.remove(write, deletion);
+  if (!removed) return fail(removed.error());
+  return success();
+}
+
+}  // namespace kcube::apiserver

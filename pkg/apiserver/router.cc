@@ -1,0 +1,310 @@
+#include "pkg/apiserver/router.h"
+
+#include <algorithm>
+
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/watches.h"
+#include "pkg/base/log.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::apiserver {
+namespace {
+
+bool is_true(std::string_view value) { return value == "true" || value == "1"; }
+
+ListQuery read_list_query(const http::Query& q) {
+  ListQuery list{std::string(q.get("labelSelector")), std::string(q.get("fieldSelector")), std::string(q.get("resourceVersion")),
+                 std::string(q.get("resourceVersionMatch")), 0, std::string(q.get("continue"))};
+  list.limit = parse_int<uint64_t>(q.get("limit")).value_or(0);
+  return list;
+}
+
+// "kubectl/v1.36.0 (linux/amd64)" is "kubectl".
+std::string manager_of(const http::Request& request) {
+  std::string_view asked = request.query.get("fieldManager");
+  if (!asked.empty()) return std::string(asked);
+  std::string_view agent = request.headers.get("User-Agent");
+  std::string name(agent.substr(0, agent.find('/')));
+  std::erase_if(name, [](unsigned char c) { return c < 0x20 || c > 0x7e; });
+  return name.empty() ? "unknown" : name.substr(0, 128);
+}
+
+Result<void> read_options(Call& call, const http::Request& request, std::string_view kind) {
+  std::vector<Cause> causes;
+  for (std::string_view value : request.query.all("dryRun")) {
+    if (value == "All") call.dry_run = true;
+    else causes.push_back(api::field_not_supported("dryRun", json::array{json::value(json::key(value))}, {"All"}));
+  }
+  std::string_view validation = request.query.get("fieldValidation");
+  if (validation == "Strict") call.field_validation = machinery::FieldValidation::strict;
+  else if (validation == "Ignore") call.field_validation = machinery::FieldValidation::ignore;
+  else if (!validation.empty() && validation != "Warn")
+    causes.push_back(api::field_not_supported("fieldValidation", json::value(json::key(validation)), {"", "Ignore", "Strict", "Warn"}));
+  std::string_view manager = request.query.get("fieldManager");
+  if (manager.size() > 128) causes.push_back(api::field_too_long("fieldManager", 128));
+  call.field_manager = manager_of(request);
+  if (causes.empty()) return {};
+  return fail(api::invalid("meta.k8s.io", kind, "", std::move(causes)));
+}
+
+Result<json::value> read_body(Call& call, const http::Request& request) {
+  auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+  if (!body) return body;
+  if (call.field_validation == machinery::FieldValidation::ignore) return body;
+  auto duplicates = machinery::duplicate_fields(request.body);
+  if (duplicates.empty()) return body;
+  if (call.field_validation == machinery::FieldValidation::warn) {
+    for (const std::string& field : duplicates) call.warn("duplicate field \"" + field + "\"");
+    return body;
+  }
+  std::string list;
+  for (const std::string& field : duplicates) list += (list.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
+  return fail(Status::bad_request("strict decoding error: " + list));
+}
+
+Result<Deletion> read_deletion(Call& call, const http::Request& request) {
+  Deletion d;
+  const http::Query& q = request.query;
+  std::optional<bool> orphan;
+  if (!request.body.empty()) {
+    auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+    if (!body) return fail(body.error());
+    d.grace_period_seconds = json::get_int(json::find(&*body, "gracePeriodSeconds"), -1);
+    d.propagation = json::get_string(*body, {"propagationPolicy"});
+    d.uid = json::get_string(*body, {"preconditions", "uid"});
+    d.resource_version = json::get_string(*body, {"preconditions", "resourceVersion"});
+    if (const json::value* o = json::find(&*body, "orphanDependents"); o != nullptr && o->is_bool()) orphan = o->get_bool();
+    for (const json::value& dry : json::get_array(json::find(&*body, "dryRun"))) call.dry_run |= json::get_string(&dry) == "All";
+  }
+  if (q.has("gracePeriodSeconds")) d.grace_period_seconds = parse_int<int64_t>(q.get("gracePeriodSeconds")).value_or(-1);
+  if (q.has("propagationPolicy")) d.propagation = q.get("propagationPolicy");
+  if (q.has("orphanDependents")) orphan = is_true(q.get("orphanDependents"));
+  if (orphan) d.propagation = *orphan ? "Orphan" : "Background";
+  if (!d.propagation.empty() && d.propagation != "Background" && d.propagation != "Foreground" && d.propagation != "Orphan") {
+    return fail(api::invalid("meta.k8s.io", "DeleteOptions", "",
+                             {api::field_not_supported("propagationPolicy", json::value(d.propagation), {"Background", "Foreground", "Orphan", "nil"})}));
+  }
+  return d;
+}
+
+Result<client::PatchType> patch_type(std::string_view content_type) {
+  std::string_view media = trim(content_type.substr(0, content_type.find(';')));
+  if (media == "application/json-patch+json") return client::PatchType::json;
+  if (media == "application/merge-patch+json") return client::PatchType::merge;
+  if (media == "application/strategic-merge-patch+json") return client::PatchType::strategic;
+  if (media == "application/apply-patch+yaml") return client::PatchType::apply;
+  return fail(api::unsupported_media_type(
+      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
+}
+
+json::value success_status(const Call& call, std::string_view uid) {
+  json::object details{{"name", call.name}};
+  if (!call.resource->group().empty()) details["group"] = json::key(call.resource->group());
+  details["kind"] = json::key(call.resource->resource());
+  if (!uid.empty()) details["uid"] = json::key(uid);
+  return json::object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Success"}, {"details", std::move(details)}};
+}
+
+std::string denial(const auth::User& user, const auth::Attributes& a) {
+  std::string text = "User \"" + user.name + "\" cannot " + a.verb + " resource \"" + a.resource + (a.subresource.empty() ? "" : "/" + a.subresource) +
+                     "\" in API group \"" + a.api_group + "\" ";
+  return text + (a.namespace_.empty() ? "at the cluster scope" : "in the namespace \"" + a.namespace_ + "\"");
+}
+
+}  // namespace
+
+Result<void> Router::authorize(const auth::User& user, const RequestInfo& info, const http::Request& request) const {
+  auth::Attributes a;
+  a.user = user;
+  a.verb = info.verb;
+  a.resource_request = info.is_resource;
+  if (!info.is_resource) {
+    a.path = request.path;
+    if (Documents::is_public(a.path) || s_.authorizer.decide(a).allowed) return {};
+    return fail(Status(403, "Forbidden", "forbidden: User \"" + user.name + "\" cannot " + a.verb + " path \"" + a.path + "\""));
+  }
+  a.namespace_ = info.ns;
+  a.api_group = info.group;
+  a.api_version = info.version;
+  a.resource = info.resource;
+  a.subresource = info.subresource;
+  a.name = info.name;
+  auto decision = s_.authorizer.decide(a);
+  if (decision.allowed) return {};
+  std::string text = denial(user, a);
+  if (!decision.reason.empty()) text += ": " + decision.reason;
+  return fail(api::forbidden(info.group, info.resource + (info.subresource.empty() ? "" : "/" + info.subresource), info.name, text));
+}
+
+// `kubectl --as`: who the caller wants to be, when he may.
+Result<auth::User> Router::impersonated(const auth::User& user, const http::Request& request) const {
+  std::string name(request.headers.get("Impersonate-User"));
+  auto groups = request.headers.all("Impersonate-Group");
+  std::string uid(request.headers.get("Impersonate-Uid"));
+  if (name.empty()) {
+    if (!groups.empty() || !uid.empty()) return fail(Status::internal("requested [] without impersonating a user"));
+    return user;
+  }
+  auto may = [&](std::string_view resource, std::string_view ns, std::string_view what) -> Result<void> {
+    auth::Attributes a;
+    a.user = user;
+    a.verb = "impersonate";
+    a.resource = resource;
+    a.namespace_ = ns;
+    a.name = what;
+    if (resource == "uids" || resource == "userextras") a.api_group = "authentication.k8s.io";
+    if (s_.authorizer.decide(a).allowed) return {};
+    return fail(api::forbidden(a.api_group, a.resource, what, denial(user, a)));
+  };
+  auth::User other{name, uid, {}, {}};
+  constexpr std::string_view kServiceAccount = "system:serviceaccount:";
+  if (name.starts_with(kServiceAccount)) {
+    auto parts = split(std::string_view(name).substr(kServiceAccount.size()), ':');
+    if (parts.size() != 2) return fail(Status::bad_request("invalid service account name: " + name));
+    if (auto done = may("serviceaccounts", parts[0], parts[1]); !done) return fail(done.error());
+    if (groups.empty()) other.groups = {"system:serviceaccounts", "system:serviceaccounts:" + std::string(parts[0])};
+  } else if (auto done = may("users", "", name); !done) {
+    return fail(done.error());
+  }
+  for (std::string_view group : groups) {
+    if (auto done = may("groups", "", group); !done) return fail(done.error());
+    other.groups.emplace_back(group);
+  }
+  if (!uid.empty())
+    if (auto done = may("uids", "", uid); !done) return fail(done.error());
+  for (const auto& [header, value] : request.headers.items()) {
+    constexpr std::string_view kExtra = "impersonate-extra-";
+    std::string lower = to_lower(header);
+    if (!lower.starts_with(kExtra)) continue;
+    std::string key = percent_decode(std::string_view(lower).substr(kExtra.size()), false);
+    auth::Attributes a;
+    a.user = user;
+    a.verb = "impersonate";
+    a.api_group = "authentication.k8s.io";
+    a.resource = "userextras";
+    a.subresource = key;
+    a.name = value;
+    if (!s_.authorizer.decide(a).allowed) return fail(api::forbidden(a.api_group, "userextras", value, denial(user, a)));
+    other.extra[key].push_back(value);
+  }
+  bool anonymous = name == "system:anonymous";
+  if (std::ranges::find(other.groups, "system:authenticated") == other.groups.end()) other.groups.push_back(anonymous ? "system:unauthenticated" : "system:authenticated");
+  return other;
+}
+
+void Router::handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
+  auto user = s_.authenticator.authenticate(request);
+  if (!user) return respond_status(*responder, user.error());
+  user = impersonated(*user, request);
+  if (!user) return respond_status(*responder, user.error());
+  RequestInfo info = parse_request(request.method, request.path, is_true(request.query.get("watch")));
+  if (auto done = authorize(*user, info, request); !done) return respond_status(*responder, done.error());
+  if (!info.is_resource) {
+    if (!s_.documents.serve(request, *responder)) {
+      bool api_path = request.path.starts_with("/api/") || request.path.starts_with("/apis/");
+      if (api_path) respond_status(*responder, api::generic_not_found());
+      else respond_json(*responder, 404, "404 page not found\n");
+    }
+    return;
+  }
+  Call call;
+  call.user = std::move(*user);
+  call.resource = s_.core.registry.find(info.group, info.version, info.resource, info.subresource);
+  if (call.resource == nullptr) return respond_status(*responder, api::generic_not_found());
+  bool in_namespace = !info.ns.empty() && info.resource != "namespaces";
+  if (call.resource->namespaced()) call.ns = info.ns;
+  else if (in_namespace) return respond_status(*responder, api::generic_not_found());
+  call.name = info.name;
+  resource(std::move(call), info, request, std::move(responder));
+}
+
+void Router::resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
+  const Resource& r = *call.resource;
+  if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
+  bool needs_namespace = r.namespaced() && call.ns.empty();
+  if (needs_namespace && (!call.name.empty() || info.verb == "create" || info.verb == "deletecollection"))
+    return respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+  bool allowed = r.info->has_verb(info.verb) || (info.verb == "create" && Reviews::handles(r));
+  if (!allowed || (info.verb == "create" && r.subresource().empty() && !call.name.empty()))
+    return respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+  if (info.verb == "get" || info.verb == "list" || info.verb == "watch") return read(call, info, request, std::move(responder));
+  if (info.verb == "delete" || info.verb == "deletecollection") return remove(call, info, request, *responder);
+  write(call, info, request, *responder);
+}
+
+void Router::read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
+  auto accepted = negotiate(request.headers.get("Accept"), request.query.get("includeObject"));
+  if (!accepted) return respond_status(*responder, accepted.error());
+  // A GET of one object with ?watch is a watch of that name.
+  bool watch = info.verb == "watch" || (info.verb == "get" && is_true(request.query.get("watch")) && call.resource->subresource().empty());
+  if (watch && call.resource->cache != nullptr) {
+    auto spec = read_watch(call, request.query, s_.core.cache.revision());
+    if (!spec) return respond_status(*responder, spec.error());
+    return serve_watch(s_.hub, std::move(*spec), *call.resource, *accepted, s_.core.clock, request, std::move(responder));
+  }
+  auto now = s_.core.clock.now();
+  if (info.verb == "list") {
+    auto page = s_.engine.list(call, read_list_query(request.query));
+    if (!page) return respond_status(*responder, page.error());
+    return respond_as(*responder, 200, encode_list(*call.resource, *page, *accepted, now), *accepted, {});
+  }
+  auto object = s_.engine.get(call);
+  if (!object) return respond_status(*responder, object.error());
+  respond_as(*responder, 200, encode_object(*call.resource, *object, *accepted, now), *accepted, {});
+}
+
+void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
+  auto accepted = negotiate(request.headers.get("Accept"), request.query.get("includeObject"));
+  if (!accepted) return respond_status(responder, accepted.error());
+  bool patch = info.verb == "patch";
+  std::string_view kind = patch ? "PatchOptions" : info.verb == "create" ? "CreateOptions" : "UpdateOptions";
+  if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error());
+  Result<client::PatchType> type = client::PatchType::merge;
+  Result<json::value> body = nullptr;
+  bool force = is_true(request.query.get("force"));
+  if (patch) {
+    type = patch_type(request.headers.get("Content-Type"));
+    if (!type) return respond_status(responder, type.error());
+    bool apply = *type == client::PatchType::apply;
+    auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)})); };
+    if (apply && request.query.get("fieldManager").empty()) return refuse(api::field_required("fieldManager", "is required for apply patch"));
+    if (!apply && request.query.has("force")) return refuse(api::field_forbidden("force", "may not be specified for non-apply patch"));
+    body = machinery::parse_body(apply ? "application/yaml" : "application/json", request.body);
+  } else {
+    body = read_body(call, request);
+  }
+  if (!body) return respond_status(responder, body.error());
+  if (info.verb == "create" && Reviews::handles(*call.resource)) {
+    auto answer = s_.reviews.create(call, std::move(*body));
+    if (!answer) return respond_status(responder, answer.error(), call.warnings);
+    return respond_json(responder, 201, json::serialize(*answer), call.warnings);
+  }
+  auto written = patch ? s_.engine.patch(call, *type, *body, force)
+                 : info.verb == "create" ? s_.engine.create(call, std::move(*body)) : s_.engine.update(call, std::move(*body));
+  if (!written) return respond_status(responder, written.error(), call.warnings);
+  respond_as(responder, written->created ? 201 : 200, encode_object(*call.resource, written->object, *accepted, s_.core.clock.now()), *accepted, call.warnings);
+}
+
+void Router::remove(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
+  auto accepted = negotiate(request.headers.get("Accept"), request.query.get("includeObject"));
+  if (!accepted) return respond_status(responder, accepted.error());
+  if (auto done = read_options(call, request, "DeleteOptions"); !done) return respond_status(responder, done.error());
+  auto deletion = read_deletion(call, request);
+  if (!deletion) return respond_status(responder, deletion.error());
+  auto now = s_.core.clock.now();
+  if (info.verb == "deletecollection") {
+    auto removed = s_.engine.remove_collection(call, *deletion, read_list_query(request.query));
+    if (!removed) return respond_status(responder, removed.error());
+    ListPage page;
+    page.items = std::move(*removed);
+    page.revision = s_.core.cache.revision();
+    return respond_as(responder, 200, encode_list(*call.resource, page, *accepted, now), *accepted, call.warnings);
+  }
+  auto removed = s_.engine.remove(call, *deletion);
+  if (!removed) return respond_status(responder, removed.error(), call.warnings);
+  if (removed->removed && !call.resource->strategy->returns_deleted)
+    return respond_json(responder, 200, json::serialize(success_status(call, removed->object->uid())), call.warnings);
+  respond_as(responder, 200, encode_object(*call.resource, removed->object, *accepted, now), *accepted, call.warnings);
+}
+
+}  // namespace kcube::apiserver

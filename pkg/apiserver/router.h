@@ -1,0 +1,49 @@
+// The way of one HTTP request: who, may he, what, then the engine or one of the documents beside the resources.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "pkg/apiserver/authenticator.h"
+#include "pkg/apiserver/authorizer.h"
+#include "pkg/apiserver/connect.h"
+#include "pkg/apiserver/discovery.h"
+#include "pkg/apiserver/documents.h"
+#include "pkg/apiserver/engine.h"
+#include "pkg/apiserver/hub.h"
+#include "pkg/apiserver/output.h"
+#include "pkg/apiserver/request_info.h"
+#include "pkg/apiserver/reviews.h"
+
+namespace kcube::apiserver {
+
+// Everything a request may need; owned by the server.
+struct Services {
+  Core& core;
+  Engine& engine;
+  Hub& hub;
+  Reviews& reviews;
+  Connector& connector;
+  const Authenticator& authenticator;
+  const Authorizer& authorizer;
+  const Documents& documents;
+};
+
+class Router {
+ public:
+  explicit Router(Services services) : s_(services) {}
+  // Any thread of the connection room.
+  void handle(http::Request& request, std::unique_ptr<http::Responder> responder);
+
+ private:
+  Result<void> authorize(const auth::User& user, const RequestInfo& info, const http::Request& request) const;
+  Result<auth::User> impersonated(const auth::User& user, const http::Request& request) const;
+  void resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
+  void read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
+  void write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder);
+  void remove(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder);
+
+  Services s_;
+};
+
+}  // namespace kcube::apiserver

@@ -1,0 +1,175 @@
+#include "pkg/apiserver/watches.h"
+
+#include <atomic>
+#include <mutex>
+
+#include "pkg/api/errors.h"
+#include "pkg/base/strings.h"
+#include "pkg/http/streams.h"
+#include "pkg/http/websocket.h"
+
+namespace kcube::apiserver {
+namespace {
+
+using Type = Delivery::Type;
+
+constexpr std::string_view type_name(Type type) {
+  switch (type) {
+    case Type::added: return "ADDED";
+    case Type::modified: return "MODIFIED";
+    case Type::deleted: return "DELETED";
+    case Type::bookmark: return "BOOKMARK";
+    case Type::error: break;
+  }
+  return "ERROR";
+}
+
+std::string event_text(Type type, std::string_view object) {
+  std::string text;
+  text.reserve(object.size() + 40);
+  return text.append("{\"type\":\"").append(type_name(type)).append("\",\"object\":").append(object).append("}\n");
+}
+
+std::string bookmark_text(const Resource& resource, const Accepted& accepted, const Delivery& d) {
+  json::object metadata{{"resourceVersion", std::to_string(d.revision)}, {"creationTimestamp", nullptr}};
+  if (d.initial_end) metadata["annotations"] = json::object{{"k8s.io/initial-events-end", "true"}};
+  json::object object{{"kind", json::key(resource.info->kind)}, {"apiVersion", resource.info->api_version()}, {"metadata", std::move(metadata)}};
+  if (accepted.form == Form::metadata) {
+    object["kind"] = "PartialObjectMetadata";
+    object["apiVersion"] = "meta.k8s.io/v1";
+  } else if (accepted.form == Form::table) {
+    json::object row{{"cells", json::array()}, {"object", std::move(object)}};
+    object = {{"kind", "Table"}, {"apiVersion", "meta.k8s.io/v1"}, {"metadata", json::object{{"resourceVersion", std::to_string(d.revision)}}}, {"columnDefinitions", json::array()}, {"rows", json::array{std::move(row)}}};
+  }
+  return event_text(Type::bookmark, json::serialize(std::move(object)));
+}
+
+// Watchers of one resource and form share encoded events under this address; Table rows have ages and are not shared.
+const void* encoder_of(const Resource& resource, const Accepted& accepted) {
+  return reinterpret_cast<const char*>(&resource) + static_cast<int>(accepted.form);
+}
+
+std::string encode(const Resource& resource, const Accepted& accepted, Clock& clock, const Delivery& d, bool with_columns) {
+  if (d.type == Type::bookmark) return bookmark_text(resource, accepted, d);
+  if (d.type == Type::error) return event_text(d.type, json::serialize(api::to_json(*d.error)));
+  if (accepted.form == Form::table) {
+    return event_text(d.type, machinery::table(*resource.stored, {d.object}, {{"resourceVersion", std::to_string(d.revision)}}, accepted.include, with_columns, clock.now()));
+  }
+  return event_text(d.type, accepted.form == Form::metadata ? machinery::partial_object_metadata(*d.object) : object_text(resource, *d.object));
+}
+
+// One HTTP client. deliver() and end() come from the hub's thread, the close from the reactor's.
+class StreamReceiver final : public Receiver {
+ public:
+  StreamReceiver(std::unique_ptr<http::Stream> stream, const Resource& resource, Accepted accepted, Clock& clock)
+      : stream_(std::move(stream)), resource_(resource), accepted_(accepted), clock_(clock) {}
+
+  bool deliver(const Delivery& d, EncodedEvent& encoded) override {
+    if (!stream_) return false;
+    bool shared = accepted_.form != Form::table && d.type != Type::bookmark && d.type != Type::error;
+    auto make = [&] { return encode(resource_, accepted_, clock_, d, !columns_sent_); };
+    auto piece = shared ? encoded.get(encoder_of(resource_, accepted_), d.type, make) : std::make_shared<const std::string>(make());
+    columns_sent_ |= d.object != nullptr;
+    return stream_->write(std::move(piece));
+  }
+  void end() override {
+    if (stream_) stream_->close();
+    stream_.reset();
+  }
+
+ private:
+  std::unique_ptr<http::Stream> stream_;
+  const Resource& resource_;
+  const Accepted accepted_;
+  Clock& clock_;
+  bool columns_sent_ = false;
+};
+
+// The same over a WebSocket: one message an event.
+class SocketReceiver final : public Receiver {
+ public:
+  SocketReceiver(std::unique_ptr<http::Channel> channel, const Resource& resource, Accepted accepted, Clock& clock)
+      : channel_(std::move(channel)), resource_(resource), accepted_(accepted), clock_(clock) {}
+  bool deliver(const Delivery& d, EncodedEvent&) override { return channel_->write(encode(resource_, accepted_, clock_, d, true)).has_value(); }
+  void end() override {
+    channel_->close_write();
+    channel_->reset();
+  }
+
+ private:
+  std::unique_ptr<http::Channel> channel_;
+  const Resource& resource_;
+  const Accepted accepted_;
+  Clock& clock_;
+};
+
+// Tells the hub that a client has gone, whether that happens before or after the hub knows it.
+struct Departure {
+  std::mutex mutex;
+  Hub* hub = nullptr;
+  Hub::WatchId id = 0;
+  bool gone = false;
+};
+
+}  // namespace
+
+Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_t now) {
+  WatchSpec spec;
+  spec.cache = call.resource->cache;
+  spec.ns = call.ns;
+  spec.name = call.name;
+  auto labels = api::LabelSelector::parse(query.get("labelSelector"));
+  if (!labels) return fail(labels.error());
+  spec.labels = std::move(*labels);
+  auto fields = FieldMatcher::create(*call.resource->info, query.get("fieldSelector"));
+  if (!fields) return fail(fields.error());
+  spec.fields = std::move(*fields);
+  if (spec.name.empty()) spec.name = spec.fields.bound("metadata.name");
+  std::string_view version = query.get("resourceVersion");
+  auto revision = parse_int<uint64_t>(version.empty() ? "0" : version);
+  auto refuse = [](Cause cause) { return fail(api::invalid("meta.k8s.io", "ListOptions", "", {std::move(cause)})); };
+  if (!revision) return refuse(api::field_invalid("resourceVersion", json::value(json::key(version)), "strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
+  spec.bookmarks = query.get("allowWatchBookmarks") == "true" || query.get("allowWatchBookmarks") == "1";
+  std::string_view initial = query.get("sendInitialEvents"), match = query.get("resourceVersionMatch");
+  if (initial == "true" || initial == "1") {
+    if (match != "NotOlderThan") return refuse(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    spec.initial_state = true;
+    spec.initial_end = spec.bookmarks;
+  } else if (!match.empty() && initial.empty()) {
+    return refuse(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+  } else {
+    spec.initial_state = *revision == 0 && initial.empty();
+  }
+  spec.after = *revision == 0 ? now : *revision;
+  auto seconds = parse_int<int64_t>(query.get("timeoutSeconds"));
+  // Without a wish: half an hour and some, so that clients do not all come back at once.
+  spec.timeout = std::chrono::seconds(seconds && *seconds > 0 ? *seconds : 1800 + static_cast<int64_t>(random_u64() % 1800));
+  return spec;
+}
+
+void serve_watch(Hub& hub, WatchSpec spec, const Resource& resource, const Accepted& accepted, Clock& clock, const http::Request& request,
+                 std::unique_ptr<http::Responder> responder) {
+  if (http::wants_websocket(request)) {
+    auto channel = http::accept_message_stream(request, std::move(responder), true);
+    if (channel) hub.add(std::move(spec), std::make_shared<SocketReceiver>(std::move(*channel), resource, accepted, clock));
+    return;
+  }
+  http::Headers headers;
+  headers.add("Content-Type", accepted.form == Form::object ? "application/json" : "application/json;stream=watch");
+  headers.add("Cache-Control", "no-cache, private");
+  auto stream = responder->stream(200, std::move(headers));
+  auto departure = std::make_shared<Departure>();
+  stream->on_close([departure] {
+    std::lock_guard lock(departure->mutex);
+    departure->gone = true;
+    if (departure->hub != nullptr) departure->hub->remove(departure->id);
+  });
+  auto receiver = std::make_shared<StreamReceiver>(std::move(stream), resource, accepted, clock);
+  Hub::WatchId id = hub.add(std::move(spec), std::move(receiver));
+  std::lock_guard lock(departure->mutex);
+  departure->hub = &hub;
+  departure->id = id;
+  if (departure->gone) hub.remove(id);
+}
+
+}  // namespace kcube::apiserver
