@@ -1,26 +1,25 @@
 #include "pkg/proxy/proxy.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <set>
 
 #include "pkg/api/views/core_v1.h"
-#include "pkg/api/views/discovery_v1.h"
 #include "pkg/base/executor.h"
 #include "pkg/base/log.h"
 #include "pkg/base/work_queue.h"
 #include "pkg/client/informer.h"
+#include "pkg/proxy/endpoints.h"
 
 namespace kcube::proxy {
 namespace {
 
 constexpr std::string_view kServiceLabel = "kubernetes.io/service-name";
-constexpr std::string_view kProxyNameLabel = "service.kubernetes.io/service-proxy-name";
+constexpr std::string_view kZoneLabel = "topology.kubernetes.io/zone";
+// Services with one of these, whatever its value, are not for us.
+constexpr std::string_view kForeignLabels[] = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"};
 constexpr std::string_view kPeersKey = "nodes";   // no service has a key without a slash
-
-net::Protocol protocol_of(std::string_view text) {
-  return text == "UDP" ? net::Protocol::udp : text == "SCTP" ? net::Protocol::sctp : net::Protocol::tcp;
-}
 
 std::string service_key(const api::Object& slice) { return std::string(slice.namespace_()) + "/" + std::string(slice.label(kServiceLabel)); }
 
@@ -64,13 +63,13 @@ class ProxyImpl final : public Proxy {
   // Everything in one transaction, so that a restart does not show half of the rules.
   Result<void> load_all() {
     std::lock_guard lock(mutex_);
+    if (auto r = sync_nodes(); !r) return r;   // the zone first
     std::vector<net::ServicePort> all;
     for (const api::ObjectPtr& service : services_->list())
       for (net::ServicePort& port : ports_of(*service)) {
         programmed_[service->key()][port.key] = port;
         all.push_back(std::move(port));
       }
-    if (auto r = sync_peers(); !r) return r;
     return network_.batch(all, {});
   }
 
@@ -78,7 +77,7 @@ class ProxyImpl final : public Proxy {
     std::lock_guard lock(mutex_);
     if (!started_) return;
     while (auto key = queue_.try_take()) {
-      auto r = *key == kPeersKey ? sync_peers() : sync_service(*key);
+      auto r = *key == kPeersKey ? sync_nodes() : sync_service(*key);
       if (r) {
         queue_.forget(*key);
       } else {
@@ -115,7 +114,8 @@ class ProxyImpl final : public Proxy {
     std::vector<net::ServicePort> out;
     std::string_view type = service.spec().type(), ip = service.spec().cluster_ip();
     if (type == "ExternalName" || ip.empty() || ip == "None" || ip == options_.dns_vip) return out;
-    if (!object.label(kProxyNameLabel).empty()) return out;
+    for (const auto& [label, value] : object.labels())
+      if (std::ranges::find(kForeignLabels, label) != std::end(kForeignLabels)) return out;
     auto slices = slices_->by_index("service", object.key());
     for (auto p : service.spec().ports()) {
       net::ServicePort port;
@@ -132,38 +132,17 @@ class ProxyImpl final : public Proxy {
         port.affinity_seconds = static_cast<uint32_t>(service.spec().session_affinity_config().client_ip().timeout_seconds(10800));
       port.internal_local = service.spec().internal_traffic_policy() == "Local";
       port.external_local = service.spec().external_traffic_policy() == "Local";
-      port.endpoints = endpoints_of(slices, p);
+      port.endpoints = endpoints_of(slices, p, {options_.node_name, zone_}, port.internal_local || port.external_local);
       out.push_back(std::move(port));
     }
     return out;
   }
 
-  // Ready endpoints; when there are none, those that end but still serve. KEP-1669.
-  std::vector<net::Endpoint> endpoints_of(const std::vector<api::ObjectPtr>& slices, core::v1::ServicePort service_port) {
-    std::map<std::pair<std::string, uint16_t>, net::Endpoint> ready, ending;
-    for (const api::ObjectPtr& object : slices) {
-      discovery::v1::EndpointSlice slice(object->value());
-      if (slice.address_type() != "IPv4") continue;
-      for (auto port : slice.ports()) {
-        if (port.name() != service_port.name() || protocol_of(port.protocol()) != protocol_of(service_port.protocol())) continue;
-        for (auto e : slice.endpoints()) {
-          bool is_ready = !e.conditions().has_ready() || e.conditions().ready();
-          bool serving_while_ending = e.conditions().terminating() && e.conditions().serving();
-          if (!is_ready && !serving_while_ending) continue;
-          for (std::string_view address : e.addresses()) {
-            auto number = static_cast<uint16_t>(port.port());
-            (is_ready ? ready : ending)[{std::string(address), number}] = {std::string(address), number, e.node_name() == options_.node_name};
-          }
-        }
-      }
-    }
-    std::vector<net::Endpoint> out;
-    for (auto& [key, endpoint] : ready.empty() ? ending : ready) out.push_back(endpoint);
-    return out;
-  }
-
-  Result<void> sync_peers() {
+  Result<void> sync_nodes() {
     std::vector<net::Peer> peers;
+    api::ObjectPtr own = nodes_->get(options_.node_name);
+    if (std::string zone(own ? own->label(kZoneLabel) : ""); zone != std::exchange(zone_, zone))
+      for (const auto& [key, ports] : programmed_) queue_.add(key);
     for (const api::ObjectPtr& object : nodes_->list()) {
       if (object->name() == options_.node_name) continue;
       core::v1::Node node(object->value());
@@ -181,6 +160,7 @@ class ProxyImpl final : public Proxy {
   client::Informer *services_ = nullptr, *slices_ = nullptr, *nodes_ = nullptr;
   WorkQueue queue_;
   std::mutex mutex_;  // one change at a time
+  std::string zone_;  // of this node
   bool started_ = false, stopped_ = false;
   std::map<std::string, std::map<std::string, net::ServicePort>> programmed_;  // service -> port key -> what the kernel has
   Executor executor_{{.name = "proxy", .max_threads = 1}};
