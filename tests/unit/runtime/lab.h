@@ -67,7 +67,8 @@ inline std::string slurp(const std::string& path) { return file::read(path).valu
 
 class Lab {
  public:
-  Lab() {
+  // Without a runtime of its own when another process is to have it first.
+  explicit Lab(bool opened = true) {
     char name[] = "/tmp/kcube-runtime-XXXXXX";
     directory = ::mkdtemp(name);
     ::chmod(directory.c_str(), 0755);
@@ -81,7 +82,7 @@ class Lab {
     options.cgroup_root = "/kcube-test-" + std::to_string(::getpid()) + "-" + random_suffix();
     options.images = images.get();
     EXPECT_TRUE(file::make_dirs(options.seccomp_dir));
-    open();
+    if (opened) open();
   }
   ~Lab() {
     runtime.reset();
@@ -115,7 +116,8 @@ class Lab {
     config.image_id = "busybox";
     config.image_name = "busybox";
     config.command = {"/bin/sh", "-c", script};
-    config.log_path = "main/0.log";
+    static int last = 0;
+    config.log_path = "main/" + std::to_string(++last) + ".log";
     return config;
   }
   std::string sandbox(const SandboxConfig& config) {
