@@ -31,7 +31,8 @@ struct Field {
   Shape shape = Shape::single;
   ListType list_type = ListType::atomic;     // of lists
   bool required = false;
-  bool granular = false;                     // of maps: merged key by key even where the type is atomic
+  bool granular = false;                     // merged member by member even where the type is atomic
+  bool atomic = false;                       // one value to server-side apply even where its kind is not: maps of strings
   bool patch_merge = false;                  // strategic merge: lists merge by patch_merge_key, or as sets without one
   bool patch_retain_keys = false;
   uint16_t proto = 0;                        // protobuf field number, 0 when there is none

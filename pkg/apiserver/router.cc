@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/strategy.h"
 #include "pkg/apiserver/watches.h"
 #include "pkg/base/log.h"
 #include "pkg/base/strings.h"
