@@ -6,7 +6,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdlib>
 
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
@@ -42,34 +44,14 @@ std::string short_name(const std::string& path, std::vector<Fd>& held) {
   return held.back().valid() ? "/proc/self/fd/" + std::to_string(held.back().get()) : path;
 }
 
-Result<void> add_layers_at_once(int context, const std::vector<std::string>& layers, std::vector<Fd>& held) {
-  std::string all;
-  for (size_t i = layers.size(); i-- > 0;) {
-    held.emplace_back(::open(layers[i].c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!held.back().valid()) return fail(Status::from_errno("open the layer " + layers[i]));
-    all += (all.empty() ? "/proc/self/fd/" : ":/proc/self/fd/") + std::to_string(held.back().get());
-  }
-  if (call_fsconfig(context, FSCONFIG_SET_STRING, "lowerdir", all.c_str()) != 0)
-    return fail(Status::from_errno("stack " + std::to_string(layers.size()) + " layers"));
-  return {};
-}
-
-// Layers go in one by one ("lowerdir+", Linux 6.8), or as one option of short names where the kernel is older.
-Result<void> add_layers(int context, const std::vector<std::string>& layers, std::vector<Fd>& held) {
-  for (size_t i = layers.size(); i-- > 0;) {
-    if (call_fsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", short_name(layers[i], held).c_str()) == 0) continue;
-    if (i + 1 == layers.size() && errno == EINVAL) return add_layers_at_once(context, layers, held);
-    return fail(Status::from_errno("use the layer " + layers[i]));
-  }
-  return {};
-}
-
-Result<Fd> overlay(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+Result<Fd> overlay_by_fsopen(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
   Fd context(static_cast<int>(::syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
   if (!context.valid()) return fail(Status::from_errno("overlayfs"));
   std::vector<Fd> held;
   call_fsconfig(context.get(), FSCONFIG_SET_STRING, "source", "overlay");
-  if (auto r = add_layers(context.get(), layers, held); !r) return fail(r.error());
+  for (size_t i = layers.size(); i-- > 0;)
+    if (call_fsconfig(context.get(), FSCONFIG_SET_STRING, "lowerdir+", short_name(layers[i], held).c_str()) != 0)
+      return fail(Status::from_errno("use the layer " + layers[i]));
   if (!upper.empty()) {
     if (call_fsconfig(context.get(), FSCONFIG_SET_STRING, "upperdir", short_name(upper, held).c_str()) != 0 ||
         call_fsconfig(context.get(), FSCONFIG_SET_STRING, "workdir", short_name(work, held).c_str()) != 0)
@@ -78,6 +60,46 @@ Result<Fd> overlay(const std::vector<std::string>& layers, const std::string& up
     call_fsconfig(context.get(), FSCONFIG_SET_FLAG, "volatile", nullptr);
   }
   return make_mount(std::move(context), "the root file system", 0);
+}
+
+// Before Linux 6.8 the layers go in as one option, which only mount(2) takes at a useful length (a page): mounted
+// somewhere, taken from there, and unmounted. Layers go by descriptors, so that colons in paths mean nothing.
+Result<Fd> overlay_by_mount(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+  std::vector<Fd> held;
+  std::string options = "lowerdir=";
+  auto name_of = [&](const std::string& path) {
+    held.emplace_back(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    return "/proc/self/fd/" + std::to_string(held.back().get());
+  };
+  for (size_t i = layers.size(); i-- > 0;) options += (options.back() == '=' ? "" : ":") + name_of(layers[i]);
+  // The kernel stacks lower directories only when there are two, or one below an upper one.
+  if (layers.size() == 1 && upper.empty()) options += ":" + name_of(layers[0]);
+  if (!upper.empty()) options += ",upperdir=" + name_of(upper) + ",workdir=" + name_of(work);
+  char scratch[] = "/tmp/.kcube-mount-XXXXXX";
+  if (::mkdtemp(scratch) == nullptr) return fail(Status::from_errno("make a mount point"));
+  bool mounted = (!upper.empty() && ::mount("overlay", scratch, "overlay", 0, (options + ",volatile").c_str()) == 0) ||
+                 ::mount("overlay", scratch, "overlay", 0, options.c_str()) == 0;
+  int error = errno;
+  Fd tree;
+  if (mounted) {
+    tree.reset(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, scratch, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+    error = errno;
+    ::umount2(scratch, MNT_DETACH);
+  }
+  ::rmdir(scratch);
+  if (!tree.valid()) return fail(Status::from_errno("mount the root file system", error));
+  return tree;
+}
+
+Result<Fd> overlay(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+  static std::atomic<bool> old_kernel = false;
+  if (!old_kernel) {
+    auto mount = overlay_by_fsopen(layers, upper, work);
+    if (mount || mount.error().os_error() != EINVAL) return mount;
+  }
+  auto mount = overlay_by_mount(layers, upper, work);
+  if (mount) old_kernel = true;
+  return mount;
 }
 
 Result<void> make_upper(const std::string& directory) {
@@ -114,7 +136,7 @@ Result<Fd> mount_root(const std::vector<std::string>& layers, const std::string&
 
 Result<Fd> mount_image(const std::vector<std::string>& layers, const std::string& sub_path) {
   if (layers.empty()) return fail(Status::bad_request("the image has no layers"));
-  constexpr unsigned kClone = 1 /* OPEN_TREE_CLONE */ | AT_EMPTY_PATH | O_CLOEXEC;
+  constexpr unsigned kClone = OPEN_TREE_CLONE | AT_EMPTY_PATH | OPEN_TREE_CLOEXEC;
   Fd root;
   if (layers.size() == 1) {
     auto directory = file::open(layers[0], O_PATH | O_DIRECTORY);

@@ -41,11 +41,12 @@ void RuntimeImpl::on_exited(const std::weak_ptr<Sandbox>& weak, const protocol::
   if (sandbox_ended) emit(Event::Type::sandbox_stopped, sandbox->record);
 }
 
-// The monitor is gone: asked to go, or killed. Its children die with it (PR_SET_PDEATHSIG).
+// The monitor is gone: asked to go, or killed. Its children die with it (PR_SET_PDEATHSIG), and theirs with a PID
+// namespace; in the node's they are found by their cgroup.
 void RuntimeImpl::on_lost(const std::weak_ptr<Sandbox>& weak) {
   SandboxPtr sandbox = weak.lock();
   if (!sandbox) return;
-  std::vector<std::string> ended;
+  std::vector<std::string> ended, cgroups;
   bool was_ready;
   {
     std::lock_guard lock(mutex_);
@@ -61,10 +62,12 @@ void RuntimeImpl::on_lost(const std::weak_ptr<Sandbox>& weak) {
       record_end(*container, exited);
       container->message = "the pod's monitor was killed";
       ended.push_back(id);
+      cgroups.push_back(container->record.cgroup);
     }
     for (const auto& [id, execution] : executions_)
       if (execution->sandbox_id == sandbox->record.id && !execution->done) finish(*execution, true, 0);
   }
+  for (const auto& cgroup : cgroups) cgroups_.kill(cgroup);
   changed_.notify_all();
   if (was_ready) log::warn("runtime", "a pod's monitor is gone", {{"sandbox", sandbox->record.id}, {"pod", sandbox->record.name}});
   for (const auto& id : ended) emit(Event::Type::container_stopped, sandbox->record, id);

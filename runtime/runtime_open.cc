@@ -178,7 +178,8 @@ void RuntimeImpl::restore_containers(Sandbox& sandbox, const protocol::HelloRepl
           record_end(*container, entry.exit);
       }
     } else if (!exit && container->record.start_error.empty()) {
-      // Whether it ever ran is not known; nothing of it does now.
+      // Whether it ever ran is not known; from now on nothing of it does.
+      cgroups_.kill(container->record.cgroup);
       protocol::Exited killed;
       killed.code = 128 + SIGKILL;
       record_end(*container, killed);

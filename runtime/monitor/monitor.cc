@@ -214,6 +214,8 @@ void Monitor::start_pause(Connection& connection, uint32_t id, const std::string
   auto task = std::make_unique<Task>(loop_, *this, Task::Kind::pause, "");
   task->request_connection = connection.serial;
   task->request_id = id;
+  // Pause is of use as soon as its namespaces are, unless others are about to see it as their process 1.
+  task->early_ready = (spec.clone_flags & CLONE_NEWPID) == 0;
   Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   ChildContext context{{}, fds};
   context.in = null.get();

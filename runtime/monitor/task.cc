@@ -117,8 +117,7 @@ bool Task::read_report() {
   switch (static_cast<Report>(text[0])) {
     case Report::ready:
       ready_ = true;
-      // Pause is of use as soon as its namespaces are.
-      return kind != Kind::pause;
+      return !early_ready;
     case Report::console:
       use_master(Fd(received_fd(message)));
       break;

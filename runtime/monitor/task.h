@@ -45,6 +45,7 @@ class Task final : public Watcher, public InputPump::Owner {
   uint64_t request_connection = 0; // who waits for the start
   uint32_t request_id = 0;
   Fd kill_file, oom_file;
+  bool early_ready = false;        // of use as soon as it says ready, before its program runs
 
   // Stdio. prepare_* make the descriptors the child gets; the others are for the parent after the clone.
   bool prepare_pipes(bool want_stdin, std::shared_ptr<LogWriter> log, bool once);
