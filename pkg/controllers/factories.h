@@ -38,6 +38,7 @@ ControllerPtr make_node_lifecycle_controller(Context context, const Options& opt
 ControllerPtr make_taint_eviction_controller(Context context);
 
 ControllerPtr make_csr_approver(Context context);
+ControllerPtr make_csr_cleaner(Context context);
 ControllerPtr make_csr_signer(Context context, const Options& options);
 ControllerPtr make_bootstrap_token_cleaner(Context context);
 
