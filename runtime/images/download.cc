@@ -69,6 +69,9 @@ class Download {
   Download(RegistryClient& client, HttpSession& session, const Descriptor& wanted, const Blobs& blobs, Shared& shared)
       : client_(client), session_(session), wanted_(wanted), blobs_(blobs), shared_(shared),
         path_(blobs.path("partial/") + hex_of(wanted.digest)) {}
+  ~Download() {
+    if (fd_ && size_ == 0) ::unlink(path_.c_str());  // nothing to resume
+  }
   Result<void> run();
 
  private:

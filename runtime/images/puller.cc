@@ -88,7 +88,9 @@ Result<IndexEntry> pull_image(Registries& registries, const ImageReference& refe
   auto endpoints = registries.endpoints(reference);
   if (!endpoints) return fail(endpoints.error());
   std::optional<Status> worst;
+  bool answered = false;   // the server of the endpoint before
   for (const Endpoint& endpoint : *endpoints) {
+    if (endpoint.same_server && answered) continue;
     std::vector<RegistryAuth> credentials = endpoint.auths;
     // The pod's secrets are for the registry in the image's name, not for whoever mirrors it.
     if (endpoint.mirror_of.empty()) credentials.insert(credentials.end(), options.auths.begin(), options.auths.end());
@@ -97,6 +99,7 @@ Result<IndexEntry> pull_image(Registries& registries, const ImageReference& refe
       RegistryClient client(endpoint, credential);
       auto entry = Puller(client, reference, options, blobs).run();
       if (entry) return entry;
+      answered = entry.error().code() != 503;
       if (!worst || weight(entry.error()) >= weight(*worst)) worst = entry.error();
       if (entry.error().code() != 401 && entry.error().code() != 403) break;
     }

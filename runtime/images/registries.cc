@@ -129,6 +129,7 @@ Result<std::vector<Endpoint>> Registries::endpoints(const ImageReference& refere
   std::vector<Endpoint> result;
   auto add = [&](std::string url, const std::string& repository, bool mirror) {
     Endpoint endpoint{.url = with_api_path(std::move(url)), .repository = repository};
+    endpoint.same_server = !result.empty() && host_of(result.back().url) == host_of(endpoint.url);
     if (mirror) endpoint.mirror_of = reference.registry;
     if (const RegistryConfig* config = config_of(**file, host_of(endpoint.url))) {
       endpoint.auths = config->auths;
@@ -138,17 +139,17 @@ Result<std::vector<Endpoint>> Registries::endpoints(const ImageReference& refere
   };
   auto mirror = (*file)->mirrors.find(reference.registry);
   if (mirror == (*file)->mirrors.end()) mirror = (*file)->mirrors.find("*");
-  std::string own_repository = reference.repository;
   if (mirror != (*file)->mirrors.end()) {
     auto repository = rewritten(reference.repository, mirror->second.rewrites);
     if (!repository) return fail(repository.error().with_context(file_));
     for (const std::string& url : mirror->second.endpoints) add(url, *repository, true);
   }
   std::string address = address_of(reference.registry);
-  add("https://" + address, own_repository, false);
-  // A registry on this machine seldom has a certificate, and nobody can listen in between.
+  // A registry on this machine seldom has a certificate, and nobody can listen in between: as containerd, try without
+  // first. (The other order would wait for servers that take a TLS greeting for a slow request.)
   if (const RegistryConfig* config = config_of(**file, address); is_loopback(address) && (config == nullptr || !config->has_tls))
-    add("http://" + address, own_repository, false);
+    add("http://" + address, reference.repository, false);
+  add("https://" + address, reference.repository, false);
   return result;
 }
 

@@ -25,6 +25,7 @@ struct Endpoint {
   std::string url;             // "https://mirror.example:5000/v2"
   std::string repository;      // after rewriting
   std::string mirror_of;       // the registry in the image's name, when this is a mirror of it
+  bool same_server = false;    // as the one before, spoken to otherwise: of no use if that one answered
   RegistryTls tls;
   std::vector<RegistryAuth> auths;   // of registries.yaml
 };
