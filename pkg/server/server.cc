@@ -1,0 +1,232 @@
+#include "pkg/server/server.h"
+
+#include <condition_variable>
+#include <mutex>
+
+#include "pkg/apiserver/apiserver.h"
+#include "pkg/base/file.h"
+#include "pkg/base/log.h"
+#include "pkg/base/strings.h"
+#include "pkg/client/informer.h"
+#include "pkg/controllers/set.h"
+#include "pkg/scheduler/scheduler.h"
+#include "pkg/server/addons.h"
+#include "pkg/server/kubeconfig.h"
+#include "pkg/server/pki.h"
+#include "pkg/store/store.h"
+
+namespace kcube::server {
+namespace {
+
+constexpr auto kNodeReadyDeadline = std::chrono::seconds(60);
+
+// Letters and digits of a bootstrap token.
+std::string token_part(size_t length) {
+  static constexpr char kAlphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+  std::string out;
+  while (out.size() < length)
+    for (unsigned char c : random_bytes(length))
+      if (c < 252 && out.size() < length) out += kAlphabet[c % 36];
+  return out;
+}
+
+std::string first_service_address(const std::string& cidr) {
+  // "10.43.0.0/16" has "10.43.0.1" first.
+  std::string base = cidr.substr(0, cidr.find('/'));
+  return base.substr(0, base.rfind('.')) + ".1";
+}
+
+class ServerImpl final : public Server {
+ public:
+  ServerImpl(Options options, Clock& clock) : options_(std::move(options)), clock_(clock) {}
+  ~ServerImpl() override { stop(); }
+
+  Result<void> open() {
+    for (const char* sub : {"/server", "/server/db"})
+      if (auto made = file::make_dirs(options_.data_dir + sub, 0700); !made) return made;
+    auto lock = file::lock(options_.data_dir + "/server/lock");
+    if (!lock) {
+      if (!lock.error().is_conflict()) return fail(lock.error());
+      return fail(Status(409, "KC_ALREADY_RUNNING", "a kcube already runs on " + options_.data_dir + ": see `kcube status`, or use --name or --data-dir for another cluster"));
+    }
+    lock_ = std::move(*lock);
+    if (auto done = open_pki_files(); !done) return done;
+    if (auto done = open_token(); !done) return done;
+    step("certificates");
+    auto store = store::open_sqlite({.path = options_.data_dir + "/server/db/state.db"});
+    if (!store) return fail(store.error().with_context("open the database"));
+    store_ = std::move(*store);
+    return open_api();
+  }
+
+  Result<void> start() override {
+    if (auto started = api_->start(); !started) return started;
+    if (auto written = write_kubeconfig(); !written) return written;
+    addons_client_ = client::local_client(api_->local(), "system:kcube-addons", {"system:masters"});
+    if (auto made = ensure_addons(*addons_client_, {options_.node.network, token_}); !made) return made;
+    step("API server");
+    start_control_plane();
+    step("controllers and scheduler");
+    if (!options_.run_node) return {};
+    return start_node();
+  }
+
+  void stop() override {
+    if (agent_) agent_->stop();
+    if (scheduler_) scheduler_->stop();
+    if (controllers_) controllers_->stop();
+    if (api_) api_->stop();
+  }
+  void shut_down(std::chrono::milliseconds limit) override {
+    if (agent_) agent_->stop_pods(limit);
+    stop();
+  }
+
+ private:
+  void step(std::string_view what) {
+    if (options_.progress) options_.progress(what);
+  }
+
+  Result<void> open_pki_files() {
+    PkiOptions p;
+    p.directory = options_.data_dir + "/server/tls";
+    p.node_name = options_.node.node_name;
+    p.node_ip = options_.node.node_ip;
+    const std::string& domain = options_.node.network.cluster_domain;
+    p.dns_names = {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + domain, options_.node.node_name};
+    p.ip_addresses = {"127.0.0.1", options_.advertise_address, first_service_address(options_.node.network.service_cidr)};
+    for (const std::string& san : options_.tls_sans) {
+      bool address = san.find_first_not_of("0123456789.") == std::string::npos || san.find(':') != std::string::npos;
+      (address ? p.ip_addresses : p.dns_names).push_back(san);
+    }
+    auto pki = open_pki(p, clock_);
+    if (!pki) return fail(pki.error());
+    pki_ = std::move(*pki);
+    return {};
+  }
+
+  // server/token: what `kcube agent --token` takes.
+  Result<void> open_token() {
+    const std::string path = options_.data_dir + "/server/token";
+    if (auto text = file::read(path)) {
+      auto parsed = auth::JoinToken::parse(std::string(trim(*text)));
+      if (!parsed) return fail(parsed.error().with_context(path));
+      token_ = std::move(*parsed);
+      return {};
+    }
+    auto hash = auth::certificate_hash(pki_.ca.certificate_pem);
+    if (!hash) return fail(hash.error());
+    token_ = {*hash, token_part(6), token_part(16)};
+    return file::write_atomic(path, token_.to_string() + "\n", 0600);
+  }
+
+  Result<void> open_api() {
+    apiserver::Options a;
+    a.address = options_.address;
+    a.port = options_.port;
+    a.tls = {pki_.api_server.certificate_pem, pki_.api_server.key_pem, pki_.ca.certificate_pem};
+    a.ca_pem = pki_.ca.certificate_pem;
+    a.kubelet_client = pki_.kubelet_client;
+    a.service_account_key_pem = pki_.service_account_key_pem;
+    a.issuer = "https://kubernetes.default.svc." + options_.node.network.cluster_domain;
+    a.advertise_address = options_.advertise_address;
+    a.service_cidr = options_.node.network.service_cidr;
+    a.version = options_.node.version;
+    auto api = apiserver::Server::create(std::move(a), *store_, clock_);
+    if (!api) return fail(api.error());
+    api_ = std::move(*api);
+    return {};
+  }
+
+  Result<void> write_kubeconfig() {
+    std::string context = options_.name == "kcube" ? "kcube" : "kcube-" + options_.name;
+    KubeconfigEntry entry{context, "https://" + options_.advertise_address + ":" + std::to_string(api_->port()), pki_.ca.certificate_pem, pki_.admin};
+    return file::write_atomic(options_.data_dir + "/server/kubeconfig.yaml", kubeconfig_text(entry), 0600);
+  }
+
+  void start_control_plane() {
+    controllers_client_ = client::local_client(api_->local(), "system:kube-controller-manager", {"system:masters"});
+    scheduler_client_ = client::local_client(api_->local(), "system:kube-scheduler", {"system:masters"});
+    controllers::Options c;
+    c.ca_pem = pki_.ca.certificate_pem;
+    c.ca_key_pem = pki_.ca.key_pem;
+    c.cluster_cidr = options_.node.network.cluster_cidr;
+    c.disabled = options_.disabled_controllers;
+    controllers_ = controllers::ControllerSet::create(*controllers_client_, clock_, std::move(c));
+    controllers_->start();
+    scheduler_ = scheduler::Scheduler::create(*scheduler_client_, clock_, {});
+    scheduler_->start();
+  }
+
+  Result<void> start_node() {
+    agent::Options n = options_.node;
+    n.data_dir = options_.data_dir + "/agent";
+    n.kubelet_tls = {pki_.kubelet.certificate_pem, pki_.kubelet.key_pem, pki_.ca.certificate_pem};
+    n.labels.emplace("node-role.kubernetes.io/control-plane", "true");
+    std::string name = n.node_name;
+    node_client_ = client::local_client(api_->local(), "system:node:" + name, {"system:nodes", "system:authenticated"});
+    auto agent = agent::Agent::create(std::move(n), *node_client_, clock_);
+    if (!agent) return fail(agent.error());
+    agent_ = std::move(*agent);
+    if (auto started = agent_->start(); !started) return started;
+    step("node started");
+    return wait_ready(name);
+  }
+
+  Result<void> wait_ready(const std::string& name) {
+    struct Seen {
+      std::mutex mutex;
+      std::condition_variable changed;
+      bool ready = false;
+      std::string reason = "it has not registered";
+    };
+    auto seen = std::make_shared<Seen>();
+    const client::GroupVersionResource nodes{"", "v1", "nodes"};
+    auto look = [seen](const json::value& node) {
+      std::lock_guard lock(seen->mutex);
+      for (const json::value& c : json::get_array(json::at(&node, {"status", "conditions"}))) {
+        if (json::get_string(c, {"type"}) != "Ready") continue;
+        seen->ready = json::get_string(c, {"status"}) == "True";
+        seen->reason = json::get_string(c, {"message"});
+      }
+      seen->changed.notify_all();
+    };
+    client::ListOptions options;
+    options.field_selector = "metadata.name=" + name;
+    auto list = addons_client_->list(nodes, "", options);
+    if (!list) return fail(list.error());
+    for (const auto& node : list->items) look(node->value());
+    options.resource_version = std::to_string(list->revision);
+    auto watch = addons_client_->watch(nodes, "", options, [look](const client::WatchEvent& e) {
+      if (e.object) look(e.object->value());
+    });
+    if (!watch) return fail(watch.error());
+    std::unique_lock lock(seen->mutex);
+    if (!seen->changed.wait_for(lock, kNodeReadyDeadline, [&] { return seen->ready; })) return fail(Status::timeout("the node to become Ready: " + seen->reason));
+    lock.unlock();
+    step("node ready");
+    return {};
+  }
+
+  const Options options_;
+  Clock& clock_;
+  Fd lock_;
+  Pki pki_;
+  auth::JoinToken token_;
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<apiserver::Server> api_;
+  std::unique_ptr<client::Client> addons_client_, controllers_client_, scheduler_client_, node_client_;
+  std::unique_ptr<controllers::ControllerSet> controllers_;
+  std::unique_ptr<scheduler::Scheduler> scheduler_;
+  std::unique_ptr<agent::Agent> agent_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::create(Options options, Clock& clock) {
+  auto server = std::make_unique<ServerImpl>(std::move(options), clock);
+  if (auto opened = server->open(); !opened) return fail(opened.error());
+  return server;
+}
+
+}  // namespace kcube::server
