@@ -87,7 +87,10 @@ class Decoder {
  private:
   template <typename T>
   void get(T& value) {
-    if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+    if constexpr (std::is_same_v<T, bool>) {
+      if (!need(1)) return;
+      value = *at_++ != 0;  // any other byte than 0 and 1 would not be a bool
+    } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
       if (!need(sizeof value)) return;
       std::memcpy(&value, at_, sizeof value);
       at_ += sizeof value;
