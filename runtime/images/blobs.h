@@ -4,9 +4,10 @@
 //   oci-layout, index.json          the OCI layout; index.json is replaced, never changed in place
 //   blobs/sha256/HEX                manifests, configs and layers as they came
 //   layers/HEX                      unpacked layers, by diff id; layers/HEX-CHAIN when the directories depend on those below
-//   leases/NAME                     JSON: which image and layers a container uses
+//   leases/NAME                     JSON: the image and layers that a container uses; NAME is percent-encoded
 //   partial/HEX                     layers whose download was cut short
-//   tmp/                            what is being written; emptied when nobody works
+//   tmp/                            what is being written, and the files that leases are further names of (lease-HEX);
+//                                   emptied when a store is opened and nobody works
 //   lock                            flock: exclusive around changes of index.json
 //   activity                        flock: shared while adding or leasing, exclusive while collecting
 #pragma once

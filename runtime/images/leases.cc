@@ -1,6 +1,8 @@
 #include "runtime/images/leases.h"
 
-#include <algorithm>
+#include <unistd.h>
+
+#include <cerrno>
 #include <set>
 
 #include "pkg/api/json.h"
@@ -14,10 +16,22 @@ namespace kcube::runtime::images {
 namespace {
 
 constexpr uint64_t kMaxLease = 1 << 20;
+constexpr int kMaxAttempts = 10;
 constexpr const char* kPending = "collect";  // the note that somebody wanted to collect
 
 std::string path_of(const Blobs& blobs, const std::string& name) {
   return blobs.path("leases/") + percent_encode(name);
+}
+
+Result<void> write_shared(const Blobs& blobs, const Lease& lease, const std::string& path) {
+  json::object document;
+  document["image"] = json::key(lease.image_id);
+  json::array layers;
+  for (const std::string& layer : lease.layers) layers.emplace_back(json::key(layer));
+  document["layers"] = std::move(layers);
+  std::string temporary = blobs.temporary();
+  if (auto r = file::write(temporary, json::serialize(document)); !r) return r;
+  return file::rename(temporary, path);
 }
 
 struct Used {
@@ -74,17 +88,22 @@ Result<void> collect_alone(const Blobs& blobs, Fd alone) {
 
 }  // namespace
 
+// All leases of an image are names of one file: a new name costs a directory entry only, where a new file can take ext4
+// a millisecond to find an inode for, and pods wait for this. Not synced: after a crash of the machine no container that
+// needs the lease lives.
 Result<void> write_lease(const Blobs& blobs, const Lease& lease) {
-  json::object document;
-  document["name"] = json::key(lease.name);
-  document["image"] = json::key(lease.image_id);
-  json::array layers;
-  for (const std::string& layer : lease.layers) layers.emplace_back(json::key(layer));
-  document["layers"] = std::move(layers);
-  // Not synced: after a crash of the machine no container that needs it lives.
-  std::string temporary = blobs.temporary();
-  if (auto r = file::write(temporary, json::serialize(document)); !r) return r;
-  return file::rename(temporary, path_of(blobs, lease.name));
+  std::string shared = blobs.path("tmp/lease-") + hex_of(lease.image_id), path = path_of(blobs, lease.name);
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    if (::link(shared.c_str(), path.c_str()) == 0) return {};
+    if (errno == EEXIST) {  // taken before, perhaps for another image
+      if (auto r = file::remove(path); !r) return r;
+    } else if (errno == ENOENT || errno == EMLINK) {  // the first one, or more than the file system allows
+      if (auto r = write_shared(blobs, lease, shared); !r) return r;
+    } else {
+      return fail(Status::from_errno("lease " + path));
+    }
+  }
+  return fail(Status::unavailable("lease " + path + ": others take the same lease at the same time"));
 }
 
 void remove_lease(const Blobs& blobs, const std::string& name) {
@@ -102,8 +121,7 @@ Result<std::vector<Lease>> list_leases(const Blobs& blobs) {
     if (!text) return fail(text.error());
     auto document = json::parse(*text);
     if (!document) continue;  // torn by a crash, see write_lease()
-    Lease lease{.name = std::string(json::get_string(*document, {"name"})),
-                .image_id = std::string(json::get_string(*document, {"image"}))};
+    Lease lease{.name = percent_decode(name, false), .image_id = std::string(json::get_string(*document, {"image"}))};
     for (const json::value& layer : json::get_array(json::find(&*document, "layers")))
       lease.layers.emplace_back(json::get_string(&layer));
     leases.push_back(std::move(lease));
