@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
@@ -116,7 +117,7 @@ class Lab {
     config.image_id = "busybox";
     config.image_name = "busybox";
     config.command = {"/bin/sh", "-c", script};
-    static int last = 0;
+    static std::atomic<int> last = 0;
     config.log_path = "main/" + std::to_string(++last) + ".log";
     return config;
   }

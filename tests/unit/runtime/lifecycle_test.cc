@@ -111,6 +111,41 @@ TEST(Lifecycle, TellsOfEveryChange) {
     EXPECT_EQ(1, std::ranges::count(seen, type)) << static_cast<int>(type);
 }
 
+TEST(Lifecycle, ManyPodsAtOnce) {
+  Lab lab;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 4; ++i) {
+        std::string pod = lab.sandbox();
+        ContainerConfig config = Lab::shell("echo up; exec sleep 1000");
+        config.log_path = "main/" + pod;
+        std::string id = lab.start(pod, config);
+        auto out = lab.runtime->exec_sync(id, {"echo", "in"}, {});
+        EXPECT_TRUE(out && out->out == "in\n");
+        EXPECT_TRUE(lab.runtime->stop_container(id, {}));
+        EXPECT_EQ("up\n", Lab::log_text(lab.runtime->container_status(id)->log_path));
+        EXPECT_TRUE(lab.runtime->remove_sandbox(pod));
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_TRUE(lab.runtime->list_sandboxes()->empty());
+}
+
+TEST(Lifecycle, KeepsNoDescriptorsOfPodsThatAreGone) {
+  Lab lab;
+  auto count = [] { return file::list("/proc/self/fd")->size(); };
+  size_t before = 0;
+  for (int i = 0; i < 4; ++i) {
+    std::string pod = lab.sandbox();
+    std::string id = lab.start(pod, Lab::shell("exec sleep 1000"));
+    (void)lab.runtime->exec_sync(id, {"true"}, {});
+    EXPECT_TRUE(lab.runtime->remove_sandbox(pod));
+    if (i == 0) before = count();
+  }
+  EXPECT_LE(count(), before + 1);
+}
+
 TEST(Lifecycle, RefusesWhatTheImageLacks) {
   Lab lab;
   std::string pod = lab.sandbox();
