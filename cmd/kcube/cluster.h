@@ -1,0 +1,68 @@
+// One cluster on this machine as the verbs see it: where it keeps things, which ports and ranges are its own.
+//
+// Each has a slot: 0 is the one named "kcube", others take the next free number, and ports and address ranges follow from
+// it, so that clusters stand side by side. Settings are kept in DATA/cluster.json from the first `up` on.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pkg/agent/agent.h"
+#include "pkg/client/client.h"
+#include "pkg/server/server.h"
+
+namespace kcube::cli {
+
+// Flags that every verb knows.
+struct ClusterFlags {
+  std::string name = "kcube";
+  std::string data_dir;              // empty: /var/lib/kcube, or /var/lib/kcube/clusters/NAME
+};
+
+// Flags of `up` and `server`.
+struct ServerFlags {
+  uint16_t port = 0;                 // 0: by slot
+  uint16_t kubelet_port = 0;
+  std::string address = "0.0.0.0", advertise_address, node_name, node_ip;
+  std::string cluster_cidr, service_cidr, cluster_dns, cluster_domain = "cluster.local";
+  std::vector<std::string> tls_sans, labels, taints, disable;
+  bool no_node = false;
+};
+
+struct Cluster {
+  std::string name, data_dir, run_dir;
+  int slot = 0;
+  bool custom_place = false;         // --data-dir was given
+
+  std::string context() const { return name == "kcube" ? "kcube" : "kcube-" + name; }
+  std::string pid_file() const { return run_dir + "/server.pid"; }
+  std::string log_file() const { return data_dir + "/kcube.log"; }
+  std::string kubeconfig() const { return data_dir + "/server/kubeconfig.yaml"; }
+  // The process that runs it; 0 when none does.
+  pid_t running() const;
+  // The flags by which another kcube process finds this cluster.
+  std::vector<std::string> flags() const;
+};
+
+// Where the cluster of these flags is, whether or not it exists. Reserves a slot in its settings when `create`.
+Result<Cluster> find_cluster(const ClusterFlags& flags, bool create);
+// Every cluster of the default root that has settings, and its name.
+std::vector<Cluster> all_clusters();
+
+Result<server::Options> server_options(const Cluster& cluster, const ServerFlags& flags);
+// What an agent of that cluster is called on this machine: prefixes, cgroups, directories. `node` 1 is the server's own.
+agent::Options node_options(const Cluster& cluster, int node);
+
+// A client with the administrator's certificate.
+Result<std::unique_ptr<client::RemoteClient>> admin_client(const Cluster& cluster);
+
+// Splits "key=value".
+std::pair<std::string, std::string> split_pair(const std::string& text);
+
+// The one-line error and its exit code: what went wrong and what to type.
+int report(const Status& status);
+
+}  // namespace kcube::cli
