@@ -121,7 +121,7 @@ class ServerImpl final : public Server {
 
   void resolve(Message reply, size_t limit, Respond respond) {
     std::string name = lower(reply.questions[0].name);
-    if (zone_.is_ours(name) && !ready()) {
+    if (is_within(name, zone_.domain()) && !ready()) {
       reply.code = rcode::kServFail;
       return respond(encode(reply, limit));
     }

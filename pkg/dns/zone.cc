@@ -86,8 +86,6 @@ size_t Zone::names() const {
   return nodes_.size();
 }
 
-bool Zone::is_ours(std::string_view name) const { return !zone_of(name).empty(); }
-
 std::string_view Zone::zone_of(std::string_view name) const {
   if (is_within(name, domain_)) return domain_;
   if (is_within(name, internal_)) return internal_;

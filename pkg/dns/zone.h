@@ -34,7 +34,6 @@ class Zone {
 
   // Follows aliases within our zones. `name` is in lower case.
   ZoneAnswer lookup(std::string_view name, uint16_t type) const;
-  bool is_ours(std::string_view name) const;
   // The record of authority for a zone that lookup() named.
   Record soa(std::string_view zone) const;
   const std::string& domain() const { return domain_; }   // wire form

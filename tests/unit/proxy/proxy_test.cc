@@ -105,7 +105,7 @@ TEST_F(ProxyTest, LoadsEverythingInOneBatch) {
   EXPECT_EQ(endpoints("default/web:http"), (Strings{"10.42.0.5:8080 local", "10.42.1.5:8080"}));
   EXPECT_EQ(network.services["default/web:http"].cluster_ips, Strings{"10.43.0.5"});
   EXPECT_TRUE(endpoints("default/none:http").empty());
-  EXPECT_EQ(network.peers_seen, (std::map<std::string, std::string>{{"two", "198.51.100.2 10.42.1.0/24"}}));
+  EXPECT_TRUE(network.eventually([&] { return network.peers_seen == std::map<std::string, std::string>{{"two", "198.51.100.2 10.42.1.0/24"}}; }));
 }
 
 TEST_F(ProxyTest, FollowsChanges) {
