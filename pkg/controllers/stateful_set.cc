@@ -160,7 +160,7 @@ class StatefulSetController final : public Controller {
   // Which revision an ordinal that is missing gets: below the partition, or while an update has not come that far, the
   // current one.
   const api::Object& revision_for(const Sync& sync, int64_t ordinal) const {
-    if (!stateful::is_rolling(sync.value)) return *sync.current;
+    if (!stateful::is_rolling(sync.value)) return *sync.update;
     int64_t start = stateful::start_ordinal(sync.value);
     bool partitioned = has(sync.value, {"spec", "updateStrategy", "rollingUpdate", "partition"});
     int64_t bound = partitioned ? stateful::partition_of(sync.value) : json::get_int(sync.value, {"status", "currentReplicas"});
