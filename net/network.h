@@ -102,7 +102,7 @@ Result<std::unique_ptr<NodeNetwork>> open_network(const NodeNetworkOptions& opti
 Result<void> remove_all(const std::string& prefix);
 
 // The address that packets to the world would leave from, else the first global address, else "127.0.0.1".
-// `watch_addresses` calls `changed` (on its own thread) when the machine's addresses change.
+// Those of our own bridges do not count.
 Result<std::string> default_address();
 
 // True when `cidr` overlaps a route or an address of this machine (for choosing another).

@@ -50,8 +50,8 @@ void set_sysctl(const std::string& path, std::string_view value) {
 
 class NodeNetworkImpl final : public NodeNetwork {
  public:
-  NodeNetworkImpl(NodeNetworkOptions options, Links links, NetlinkSocket nft, Ipam ipam)
-      : options_(std::move(options)), links_(std::move(links)), nft_(std::move(nft)), ipam_(std::move(ipam)), services_(nft_, options_) {}
+  NodeNetworkImpl(NodeNetworkOptions options, Links links, Links removing, NetlinkSocket nft, Ipam ipam)
+      : options_(std::move(options)), links_(std::move(links)), removing_(std::move(removing)), nft_(std::move(nft)), ipam_(std::move(ipam)), services_(nft_, options_) {}
 
   Result<void> open() {
     if (auto r = open_bridge(); !r) return r;
@@ -85,8 +85,12 @@ class NodeNetworkImpl final : public NodeNetwork {
   }
 
   Result<void> detach(const std::string& id) override {
+    {
+      // The kernel takes its time (16 ms here); nobody but others who remove waits for it.
+      std::lock_guard lock(removing_mutex_);
+      if (auto r = removing_.remove(veth_name(options_.prefix, id)); !r) return r;
+    }
     std::lock_guard lock(mutex_);
-    if (auto r = links_.remove(veth_name(options_.prefix, id)); !r) return r;
     return forget(id, ipam_.address_of(id));
   }
 
@@ -253,10 +257,12 @@ class NodeNetworkImpl final : public NodeNetwork {
 
   const NodeNetworkOptions options_;
   Links links_;
+  Links removing_;
   NetlinkSocket nft_;
   Ipam ipam_;
   ServiceTable services_;
-  std::mutex mutex_;
+  std::mutex mutex_;            // everything but `removing_`
+  std::mutex removing_mutex_;   // taken alone
   int bridge_ = 0, overlay_ = 0;
   std::set<Link> peers_;
 };
@@ -268,13 +274,14 @@ Result<std::unique_ptr<NodeNetwork>> open_network(const NodeNetworkOptions& opti
   if (!pods || pods->length > 30) return fail(Status::bad_request("pod range \"" + options.pod_cidr + "\" is no IPv4 prefix of /30 or shorter"));
   if (!parse_prefix(options.service_cidr)) return fail(Status::bad_request("service range \"" + options.service_cidr + "\" is no IPv4 prefix"));
   if (options.prefix.empty() || options.prefix.size() > 8) return fail(Status::bad_request("network prefix \"" + options.prefix + "\" must have 1 to 8 characters"));
-  auto links = Links::open();
+  auto links = Links::open(), removing = Links::open();
   if (!links) return fail(links.error());
+  if (!removing) return fail(removing.error());
   auto nft = NetlinkSocket::open(NETLINK_NETFILTER);
   if (!nft) return fail(nft.error());
   auto ipam = Ipam::open(options.state_dir + "/addresses", *pods);
   if (!ipam) return fail(ipam.error());
-  auto network = std::make_unique<NodeNetworkImpl>(options, std::move(*links), std::move(*nft), std::move(*ipam));
+  auto network = std::make_unique<NodeNetworkImpl>(options, std::move(*links), std::move(*removing), std::move(*nft), std::move(*ipam));
   if (auto r = network->open(); !r) return fail(r.error());
   return network;
 }
