@@ -63,10 +63,10 @@ class Loader {
 
   const Blobs& blobs_;
   std::string scratch_;
-  size_t count_ = 0;   // of all files, also those whose name occurs twice: each has its own under tmp/
+  size_t count_ = 0;  // of all files, also those whose name occurs twice: each has its own under tmp/
   std::map<std::string, Stored> files_;
   std::map<std::string, std::string> links_;
-  std::map<std::string, std::string> by_digest_;   // digest: path under tmp/
+  std::map<std::string, std::string> by_digest_;  // digest: path under tmp/
 };
 
 Result<std::vector<std::string>> docker_tags(const json::value& item) {
@@ -97,7 +97,8 @@ Result<std::vector<IndexEntry>> Loader::run(ByteSource& archive) {
   if (auto r = read_all(archive); !r) return fail(r.error());
   if (const Stored* index = find("index.json")) return load_oci(*index);
   if (const Stored* manifest = find("manifest.json")) return load_docker(*manifest);
-  return fail(Status::bad_request("the archive has neither index.json (OCI) nor manifest.json (docker save): it is no image"));
+  return fail(
+      Status::bad_request("the archive has neither index.json (OCI) nor manifest.json (docker save): it is no image"));
 }
 
 Result<void> Loader::read_all(ByteSource& archive) {
@@ -142,7 +143,8 @@ Result<void> Loader::store(TarReader& reader, const TarEntry& entry) {
   }
   stored.digest = hash.finish();
   if (entry.path.starts_with(kBlobs) && stored.digest != "sha256:" + entry.path.substr(kBlobs.size()))
-    return fail(Status::bad_request("the archive is damaged: the blob " + entry.path + " has the digest " + stored.digest));
+    return fail(
+        Status::bad_request("the archive is damaged: the blob " + entry.path + " has the digest " + stored.digest));
   by_digest_[stored.digest] = stored.path;
   files_[entry.path] = std::move(stored);
   return {};
@@ -246,7 +248,8 @@ Result<IndexEntry> Loader::import_manifest(const Descriptor& descriptor) {
   for (const Descriptor& layer : manifest->layers)
     if (auto r = adopt(layer.digest); !r) return fail(r.error());
   if (auto r = adopt(descriptor.digest); !r) return fail(r.error());
-  IndexEntry entry{.manifest = {.media_type = descriptor.media_type, .digest = descriptor.digest, .size = text->size()}};
+  IndexEntry entry{
+      .manifest = {.media_type = descriptor.media_type, .digest = descriptor.digest, .size = text->size()}};
   if (entry.manifest.media_type.empty()) entry.manifest.media_type = kOciManifest;
   return entry;
 }
@@ -294,7 +297,8 @@ Result<std::vector<IndexEntry>> Loader::load_docker(const Stored& manifest) {
 // Layers have no digests there; they get those of what they are.
 Result<IndexEntry> Loader::import_docker(const json::value& item) {
   const Stored* config_file = find(std::string(json::get_string(item, {"Config"})));
-  if (config_file == nullptr) return fail(Status::bad_request("the archive lacks the image config that manifest.json names"));
+  if (config_file == nullptr)
+    return fail(Status::bad_request("the archive lacks the image config that manifest.json names"));
   auto config_text = content(*config_file);
   if (!config_text) return fail(config_text.error());
   auto config = parse_config(*config_text);
@@ -318,9 +322,8 @@ Result<IndexEntry> Loader::import_docker(const json::value& item) {
   json::object manifest;
   manifest["schemaVersion"] = 2;
   manifest["mediaType"] = json::key(kOciManifest);
-  manifest["config"] = {{"mediaType", json::key(kOciConfig)},
-                        {"digest", json::key(config_file->digest)},
-                        {"size", config_text->size()}};
+  manifest["config"] = {
+      {"mediaType", json::key(kOciConfig)}, {"digest", json::key(config_file->digest)}, {"size", config_text->size()}};
   manifest["layers"] = std::move(layers);
   std::string text = json::serialize(manifest);
   auto digest = blobs_.write(text);

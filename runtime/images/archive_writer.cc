@@ -44,8 +44,9 @@ json::value index_member(const Descriptor& manifest, const std::string& tag) {
   member["digest"] = json::key(manifest.digest);
   member["size"] = manifest.size;
   if (!tag.empty())
-    member["annotations"] = {{"io.containerd.image.name", json::key(tag)},
-                             {"org.opencontainers.image.ref.name", json::key(std::string_view(tag).substr(tag.rfind(':') + 1))}};
+    member["annotations"] = {
+        {"io.containerd.image.name", json::key(tag)},
+        {"org.opencontainers.image.ref.name", json::key(std::string_view(tag).substr(tag.rfind(':') + 1))}};
   return member;
 }
 
@@ -71,9 +72,11 @@ json::value docker_member(const Chosen& image) {
 Result<void> write_blob(const Blobs& blobs, const std::string& digest, TarWriter& tar) {
   auto fd = file::open(blobs.blob_path(digest), O_RDONLY);
   if (!fd) return fail(fd.error());
-  struct stat st{};
+  struct stat st {};
   if (::fstat(fd->get(), &st) != 0) return fail(Status::from_errno("stat " + digest));
-  if (auto r = tar.add({.path = "blobs/sha256/" + hex_of(digest), .mode = 0644, .size = static_cast<uint64_t>(st.st_size)}); !r)
+  if (auto r =
+          tar.add({.path = "blobs/sha256/" + hex_of(digest), .mode = 0644, .size = static_cast<uint64_t>(st.st_size)});
+      !r)
     return r;
   auto source = from_fd(std::move(*fd), digest);
   std::vector<char> buffer(256 * 1024);

@@ -33,7 +33,7 @@ Result<void> empty_scratch(const Blobs& blobs) {
   auto partials = file::list(blobs.path("partial"));
   if (!partials) return fail(partials.error());
   for (const std::string& name : *partials) {
-    struct stat st{};
+    struct stat st {};
     std::string path = blobs.path("partial/") + name;
     if (::stat(path.c_str(), &st) == 0 && st.st_mtime + kPartialLifetime < ::time(nullptr)) ::unlink(path.c_str());
   }
@@ -54,7 +54,8 @@ Result<Blobs> Blobs::open(const std::string& directory) {
   auto lock = blobs.lock_index();
   if (!lock) return fail(lock.error());
   if (!file::exists(blobs.path("oci-layout")))
-    if (auto r = file::write_atomic(blobs.path("oci-layout"), R"({"imageLayoutVersion":"1.0.0"})"); !r) return fail(r.error());
+    if (auto r = file::write_atomic(blobs.path("oci-layout"), R"({"imageLayoutVersion":"1.0.0"})"); !r)
+      return fail(r.error());
   if (!file::exists(blobs.path("index.json")))
     if (auto r = file::write_atomic(blobs.path("index.json"), R"({"schemaVersion":2,"manifests":[]})"); !r)
       return fail(r.error());
@@ -77,7 +78,8 @@ Result<std::string> Blobs::read(std::string_view digest, uint64_t max_bytes) con
 Result<std::string> Blobs::write(std::string_view bytes, std::string_view expected) const {
   std::string digest = digest_of(bytes);
   if (!expected.empty() && digest != expected)
-    return fail(Status::bad_request("the blob " + std::string(expected) + " has the digest " + digest + ": it is damaged"));
+    return fail(
+        Status::bad_request("the blob " + std::string(expected) + " has the digest " + digest + ": it is damaged"));
   if (has(digest)) return digest;
   std::string temporary_path = temporary();
   if (auto r = file::write(temporary_path, bytes); !r) return fail(r.error());

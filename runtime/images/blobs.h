@@ -3,8 +3,8 @@
 //
 //   oci-layout, index.json          the OCI layout; index.json is replaced, never changed in place
 //   blobs/sha256/HEX                manifests, configs and layers as they came
-//   layers/HEX                      unpacked layers, by diff id; layers/HEX-CHAIN when the directories depend on those below
-//   leases/NAME                     JSON: the image and layers that a container uses; NAME is percent-encoded
+//   layers/HEX                      unpacked layers, by diff id; layers/HEX-CHAIN when the directories depend on those
+//   below leases/NAME                     JSON: the image and layers that a container uses; NAME is percent-encoded
 //   partial/HEX                     layers whose download was cut short
 //   tmp/                            what is being written, and the files that leases are further names of (lease-HEX);
 //                                   emptied when a store is opened and nobody works

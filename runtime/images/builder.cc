@@ -123,7 +123,8 @@ Result<std::string> build_archive_of_layers(const std::string& name, const std::
                                             const BuildOptions& options) {
   auto reference = ImageReference::parse(name);
   if (!reference) return fail(reference.error());
-  if (!reference->digest.empty()) return fail(Status::bad_request("\"" + name + "\" is a digest; give a name with a tag"));
+  if (!reference->digest.empty())
+    return fail(Status::bad_request("\"" + name + "\" is a digest; give a name with a tag"));
   std::vector<std::string> diff_ids;
   json::array descriptors;
   for (const std::string& layer : layers) {

@@ -18,9 +18,9 @@ struct ImageFile {
 };
 
 struct BuildOptions {
-  std::vector<std::string> entrypoint, cmd, env, exposed;   // exposed: "8080/tcp"
+  std::vector<std::string> entrypoint, cmd, env, exposed;  // exposed: "8080/tcp"
   std::string user, working_dir;
-  std::string architecture;                                 // empty: this machine's
+  std::string architecture;  // empty: this machine's
   std::map<std::string, std::string> labels;
 };
 

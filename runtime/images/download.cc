@@ -21,13 +21,14 @@ namespace kcube::runtime::images {
 namespace {
 
 constexpr size_t kConcurrent = 3;
-constexpr int kFruitlessAttempts = 5;   // in a row, each without one byte more
+constexpr int kFruitlessAttempts = 5;  // in a row, each without one byte more
 constexpr std::chrono::milliseconds kFirstPause{100};
 
 // What the threads of one image share.
 class Shared {
  public:
-  Shared(uint64_t total, const std::function<void(uint64_t, uint64_t)>& progress) : total_(total), progress_(progress) {}
+  Shared(uint64_t total, const std::function<void(uint64_t, uint64_t)>& progress)
+      : total_(total), progress_(progress) {}
   const std::atomic<bool>* cancelled() const { return &cancelled_; }
 
   void add(int64_t bytes) {
@@ -55,7 +56,7 @@ class Shared {
 
  private:
   std::atomic<bool> cancelled_{false};
-  std::mutex mutex_;   // guards the rest; held while `progress` runs
+  std::mutex mutex_;  // guards the rest; held while `progress` runs
   std::condition_variable changed_;
   std::optional<Status> failure_;
   int64_t done_ = 0;
@@ -67,7 +68,11 @@ class Shared {
 class Download {
  public:
   Download(RegistryClient& client, HttpSession& session, const Descriptor& wanted, const Blobs& blobs, Shared& shared)
-      : client_(client), session_(session), wanted_(wanted), blobs_(blobs), shared_(shared),
+      : client_(client),
+        session_(session),
+        wanted_(wanted),
+        blobs_(blobs),
+        shared_(shared),
         path_(blobs.path("partial/") + hex_of(wanted.digest)) {}
   ~Download() {
     if (fd_ && size_ == 0) ::unlink(path_.c_str());  // nothing to resume
@@ -92,7 +97,7 @@ class Download {
   std::string path_;
   Fd fd_;
   Sha256 hash_;
-  uint64_t size_ = 0;   // bytes in the file, all of them hashed
+  uint64_t size_ = 0;  // bytes in the file, all of them hashed
 };
 
 Result<bool> Download::open_alone() {
@@ -105,7 +110,8 @@ Result<bool> Download::open_alone() {
       ::unlink(path_.c_str());
       return false;
     }
-    struct stat ours{}, there{};
+    struct stat ours {
+    }, there{};
     if (::fstat(fd->get(), &ours) == 0 && ::stat(path_.c_str(), &there) == 0 && ours.st_ino == there.st_ino) {
       fd_ = std::move(*fd);
       return true;
@@ -132,7 +138,8 @@ Result<void> Download::restart() {
   shared_.add(-static_cast<int64_t>(size_));
   size_ = 0;
   hash_ = Sha256();
-  if (::ftruncate(fd_.get(), 0) != 0 || ::lseek(fd_.get(), 0, SEEK_SET) != 0) return fail(Status::from_errno("truncate " + path_));
+  if (::ftruncate(fd_.get(), 0) != 0 || ::lseek(fd_.get(), 0, SEEK_SET) != 0)
+    return fail(Status::from_errno("truncate " + path_));
   return {};
 }
 
@@ -147,7 +154,8 @@ Result<void> Download::begin(const HttpResponse& response) {
 
 Result<void> Download::append(std::string_view bytes) {
   if (size_ + bytes.size() > wanted_.size)
-    return fail(Status::bad_request("the registry sends more than the " + std::to_string(wanted_.size) + " bytes of blob " + wanted_.digest));
+    return fail(Status::bad_request("the registry sends more than the " + std::to_string(wanted_.size) +
+                                    " bytes of blob " + wanted_.digest));
   hash_.update(bytes);
   size_ += bytes.size();
   shared_.add(static_cast<int64_t>(bytes.size()));
@@ -172,8 +180,8 @@ Result<void> Download::attempt() {
   }
   if (response->status != 200 && response->status != 206) return fail(refusal(*response, "blob " + wanted_.digest));
   if (size_ < wanted_.size)
-    return fail(Status::unavailable("the registry sent only " + std::to_string(size_) + " of " + std::to_string(wanted_.size) +
-                                    " bytes of blob " + wanted_.digest));
+    return fail(Status::unavailable("the registry sent only " + std::to_string(size_) + " of " +
+                                    std::to_string(wanted_.size) + " bytes of blob " + wanted_.digest));
   return {};
 }
 

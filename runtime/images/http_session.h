@@ -17,16 +17,16 @@ namespace kcube::runtime::images {
 
 struct HttpResponse {
   int status = 0;
-  std::vector<std::pair<std::string, std::string>> headers;   // names in lower case
-  std::string body;                                           // of failures, and of successes without a sink
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
+  std::string body;                                          // of failures, and of successes without a sink
   std::string_view header(std::string_view name) const;
 };
 
 struct HttpRequest {
   std::string url;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::string form;                      // when not empty: POST, application/x-www-form-urlencoded
-  uint64_t max_body_bytes = 16 << 20;    // of HttpResponse::body
+  std::string form;                    // when not empty: POST, application/x-www-form-urlencoded
+  uint64_t max_body_bytes = 16 << 20;  // of HttpResponse::body
   // For 200 and 206 only: once before the body, then piece by piece. A failure ends the transfer and is returned.
   std::function<Result<void>(const HttpResponse&)> on_head;
   std::function<Result<void>(std::string_view)> on_data;

@@ -78,8 +78,10 @@ Result<void> write_entries(const Blobs& blobs, const std::vector<IndexEntry>& en
 
 void merge_entry(std::vector<IndexEntry>& entries, const IndexEntry& added) {
   for (IndexEntry& entry : entries)
-    std::erase_if(entry.tags, [&](const std::string& tag) { return std::ranges::find(added.tags, tag) != added.tags.end(); });
-  auto entry = std::ranges::find_if(entries, [&](const IndexEntry& e) { return e.manifest.digest == added.manifest.digest; });
+    std::erase_if(entry.tags,
+                  [&](const std::string& tag) { return std::ranges::find(added.tags, tag) != added.tags.end(); });
+  auto entry =
+      std::ranges::find_if(entries, [&](const IndexEntry& e) { return e.manifest.digest == added.manifest.digest; });
   if (entry == entries.end()) entry = entries.insert(entries.end(), IndexEntry{.manifest = added.manifest});
   for (const std::string& tag : added.tags) add_unique(entry->tags, tag);
   for (const std::string& digest : added.digests) add_unique(entry->digests, digest);
@@ -151,7 +153,8 @@ Result<std::shared_ptr<const Index>> Index::read(const Blobs& blobs, const Index
 Result<RecordPtr> Index::by_abbreviation(const std::string& hex) const {
   std::string prefix = "sha256:" + hex;
   auto at = by_id_.lower_bound(prefix);
-  if (at == by_id_.end() || !at->first.starts_with(prefix)) return fail(Status::not_found("no image has the id " + hex));
+  if (at == by_id_.end() || !at->first.starts_with(prefix))
+    return fail(Status::not_found("no image has the id " + hex));
   if (auto next = std::next(at); next != by_id_.end() && next->first.starts_with(prefix))
     return fail(Status::bad_request("several images have ids that begin with " + hex + "; give more digits"));
   return at->second;
@@ -170,7 +173,8 @@ Result<RecordPtr> Index::resolve(const std::string& reference) const {
     if (auto at = by_manifest_.find(parsed->digest); at != by_manifest_.end()) {
       const Image& image = at->second->image;
       auto same_name = [&](const std::string& known) { return name_of(known) == parsed->name(); };
-      if (std::ranges::any_of(image.tags, same_name) || std::ranges::any_of(image.digests, same_name)) return at->second;
+      if (std::ranges::any_of(image.tags, same_name) || std::ranges::any_of(image.digests, same_name))
+        return at->second;
     }
   } else if (hex) {
     if (auto found = by_abbreviation(reference)) return found;

@@ -15,7 +15,7 @@ namespace kcube::runtime::images {
 // One manifest with all its names; in index.json one member per tag (or one without).
 struct IndexEntry {
   Descriptor manifest;
-  std::vector<std::string> tags, digests;   // "docker.io/library/nginx:1.25", "docker.io/library/nginx@sha256:…"
+  std::vector<std::string> tags, digests;  // "docker.io/library/nginx:1.25", "docker.io/library/nginx@sha256:…"
   bool pinned = false;
 };
 
@@ -30,7 +30,7 @@ struct Record {
   Image image;
   Manifest manifest;
   Descriptor manifest_descriptor;
-  std::vector<std::string> diff_ids;        // as many as layers
+  std::vector<std::string> diff_ids;  // as many as layers
   std::string architecture;
 };
 using RecordPtr = std::shared_ptr<const Record>;
@@ -40,7 +40,8 @@ Result<Record> read_record(const Blobs& blobs, const IndexEntry& entry);
 
 class Index {
  public:
-  // Parsed manifests are taken from `before` (may be null). Images whose blobs are damaged are left out, with a warning.
+  // Parsed manifests are taken from `before` (may be null). Images whose blobs are damaged are left out, with a
+  // warning.
   static Result<std::shared_ptr<const Index>> read(const Blobs& blobs, const Index* before);
   // 404 when absent, 400 when an abbreviated id means several.
   Result<RecordPtr> resolve(const std::string& reference) const;
@@ -48,8 +49,8 @@ class Index {
 
  private:
   Result<RecordPtr> by_abbreviation(const std::string& hex) const;
-  std::map<std::string, RecordPtr> by_id_;        // "sha256:…" of the config
-  std::map<std::string, RecordPtr> by_name_;      // tags and name@digest
+  std::map<std::string, RecordPtr> by_id_;    // "sha256:…" of the config
+  std::map<std::string, RecordPtr> by_name_;  // tags and name@digest
   std::map<std::string, RecordPtr> by_manifest_;
 };
 

@@ -107,7 +107,8 @@ Result<Layers::Fresh> Layers::unpack(const Descriptor& layer, const std::string&
     auto unpacked = unpack_layer(*tar, *root);
     if (!unpacked) return fail(unpacked.error());
     if (std::string digest = hash.finish(); digest != diff_id)
-      return fail(Status::bad_request("its content has the digest " + digest + ", but the image config says " + diff_id));
+      return fail(
+          Status::bad_request("its content has the digest " + digest + ", but the image config says " + diff_id));
     fresh.name = plain_name(diff_id);
     if (unpacked->implied_directories.empty()) return {};
     fresh.name = chained_name(diff_id, chain_id);

@@ -14,8 +14,8 @@ namespace kcube::runtime::images {
 class Layers {
  public:
   explicit Layers(const Blobs& blobs) : blobs_(blobs) {}
-  // The directories of the image's layers, lowest first, unpacked now where missing. A layer that occurs twice is listed
-  // once, at its upper place: overlayfs refuses the same directory twice, and the lower one cannot be seen.
+  // The directories of the image's layers, lowest first, unpacked now where missing. A layer that occurs twice is
+  // listed once, at its upper place: overlayfs refuses the same directory twice, and the lower one cannot be seen.
   Result<std::vector<std::string>> ensure(const Record& record);
   // Names below layers/ that an image with these layers may use.
   static std::vector<std::string> names(const std::vector<std::string>& diff_ids);
@@ -34,7 +34,7 @@ class Layers {
   const Blobs& blobs_;
   std::mutex mutex_;
   std::condition_variable done_;
-  std::set<std::string> unpacking_;   // ids of images: two pods that start at once do the work once
+  std::set<std::string> unpacking_;  // ids of images: two pods that start at once do the work once
 };
 
 }  // namespace kcube::runtime::images

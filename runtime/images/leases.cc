@@ -35,7 +35,7 @@ Result<void> write_shared(const Blobs& blobs, const Lease& lease, const std::str
 }
 
 struct Used {
-  std::set<std::string> blobs, layers;   // hex digests; names below layers/
+  std::set<std::string> blobs, layers;  // hex digests; names below layers/
 };
 
 Result<Used> find_used(const Blobs& blobs) {
@@ -89,8 +89,8 @@ Result<void> collect_alone(const Blobs& blobs, Fd alone) {
 }  // namespace
 
 // All leases of an image are names of one file: a new name costs a directory entry only, where a new file can take ext4
-// a millisecond to find an inode for, and pods wait for this. Not synced: after a crash of the machine no container that
-// needs the lease lives.
+// a millisecond to find an inode for, and pods wait for this. Not synced: after a crash of the machine no container
+// that needs the lease lives.
 Result<void> write_lease(const Blobs& blobs, const Lease& lease) {
   std::string shared = blobs.path("tmp/lease-") + hex_of(lease.image_id), path = path_of(blobs, lease.name);
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {

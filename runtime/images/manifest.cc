@@ -71,8 +71,9 @@ Result<Manifest> parse_manifest(std::string_view text) {
   auto document = parse_object(text, "the image manifest");
   if (!document) return fail(document.error());
   if (json::get_int(json::find(&*document, "schemaVersion")) == 1)
-    return fail(Status::bad_request("the image manifest is of Docker's schema 1, which nothing writes any more; "
-                                    "push the image again with a current tool"));
+    return fail(
+        Status::bad_request("the image manifest is of Docker's schema 1, which nothing writes any more; "
+                            "push the image again with a current tool"));
   Manifest manifest;
   auto config = parse_descriptor(json::find(&*document, "config"), "the manifest's config");
   if (!config) return fail(config.error());

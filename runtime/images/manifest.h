@@ -20,7 +20,7 @@ inline constexpr std::string_view kDockerManifest = "application/vnd.docker.dist
 struct Descriptor {
   std::string media_type, digest;
   uint64_t size = 0;
-  std::string os, architecture, variant;                          // of an index's member; empty when not said
+  std::string os, architecture, variant;  // of an index's member; empty when not said
   std::vector<std::pair<std::string, std::string>> annotations;
   std::string_view annotation(std::string_view name) const;
 };

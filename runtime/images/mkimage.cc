@@ -47,7 +47,8 @@ Result<void> apply_option(Arguments& arguments, const std::string& option, const
                                                   {"--workdir", &arguments.build.working_dir},
                                                   {"--arch", &arguments.build.architecture}};
   if (auto list = lists.find(option); list != lists.end()) {
-    if (option == "--env" && value.find('=') == std::string::npos) return fail(Status::bad_request("--env " + value + ": give K=V"));
+    if (option == "--env" && value.find('=') == std::string::npos)
+      return fail(Status::bad_request("--env " + value + ": give K=V"));
     list->second->push_back(value);
   } else if (auto text = texts.find(option); text != texts.end()) {
     *text->second = value;
@@ -59,7 +60,8 @@ Result<void> apply_option(Arguments& arguments, const std::string& option, const
     auto parts = split(value, ':');
     auto uid = parse_int<uint32_t>(parts[0]), gid = parts.size() == 2 ? parse_int<uint32_t>(parts[1]) : uid;
     arguments.keep_owner = value == "keep";
-    if (!arguments.keep_owner && (!uid || !gid)) return fail(Status::bad_request("--owner " + value + ": give UID:GID or keep"));
+    if (!arguments.keep_owner && (!uid || !gid))
+      return fail(Status::bad_request("--owner " + value + ": give UID:GID or keep"));
     arguments.uid = uid.value_or(0);
     arguments.gid = gid.value_or(0);
   } else {
@@ -78,7 +80,8 @@ Result<Arguments> parse(const std::vector<std::string>& words) {
     }
     size_t equals = words[i].find('=');
     std::string option = words[i].substr(0, equals);
-    if (equals == std::string::npos && i + 1 == words.size()) return fail(Status::bad_request(option + " needs a value"));
+    if (equals == std::string::npos && i + 1 == words.size())
+      return fail(Status::bad_request(option + " needs a value"));
     std::string value = equals == std::string::npos ? words[++i] : words[i].substr(equals + 1);
     if (auto r = apply_option(arguments, option, value); !r) return fail(r.error());
   }
@@ -108,9 +111,13 @@ class Walker {
 
   Result<void> add(const std::string& path) {
     std::string full = arguments_.root + "/" + path;
-    struct stat st{};
+    struct stat st {};
     if (::lstat(full.c_str(), &st) != 0) return fail(Status::from_errno("stat " + full));
-    LayerEntry item{.entry = {.path = path, .mode = st.st_mode & 07777, .uid = arguments_.uid, .gid = arguments_.gid, .mtime = st.st_mtim.tv_sec}};
+    LayerEntry item{.entry = {.path = path,
+                              .mode = st.st_mode & 07777,
+                              .uid = arguments_.uid,
+                              .gid = arguments_.gid,
+                              .mtime = st.st_mtim.tv_sec}};
     if (arguments_.keep_owner) item.entry.uid = st.st_uid, item.entry.gid = st.st_gid;
     item.entry.major = major(st.st_rdev);
     item.entry.minor = minor(st.st_rdev);

@@ -15,7 +15,11 @@ struct Fetched {
 class Puller {
  public:
   Puller(RegistryClient& client, const ImageReference& reference, const PullOptions& options, const Blobs& blobs)
-      : client_(client), session_(client.endpoint().tls, nullptr), reference_(reference), options_(options), blobs_(blobs) {}
+      : client_(client),
+        session_(client.endpoint().tls, nullptr),
+        reference_(reference),
+        options_(options),
+        blobs_(blobs) {}
   Result<IndexEntry> run();
 
  private:
@@ -36,8 +40,10 @@ Result<Fetched> Puller::fetch_manifest(const std::string& name, const std::strin
   auto response = client_.get(session_, "manifests/" + name, std::move(request));
   if (!response) return fail(response.error());
   if (response->status != 200) return fail(refusal(*response, client_.endpoint().url));
-  Fetched fetched{.text = std::move(response->body), .media_type = std::string(response->header("content-type")), .digest = {}};
-  if (size_t semicolon = fetched.media_type.find(';'); semicolon != std::string::npos) fetched.media_type.resize(semicolon);
+  Fetched fetched{
+      .text = std::move(response->body), .media_type = std::string(response->header("content-type")), .digest = {}};
+  if (size_t semicolon = fetched.media_type.find(';'); semicolon != std::string::npos)
+    fetched.media_type.resize(semicolon);
   fetched.digest = digest_of(fetched.text);
   std::string promised = expected.empty() ? std::string(response->header("docker-content-digest")) : expected;
   if (valid_digest(promised) && promised != fetched.digest)
@@ -47,7 +53,8 @@ Result<Fetched> Puller::fetch_manifest(const std::string& name, const std::strin
 }
 
 Result<IndexEntry> Puller::run() {
-  auto fetched = reference_.digest.empty() ? fetch_manifest(reference_.tag, "") : fetch_manifest(reference_.digest, reference_.digest);
+  auto fetched = reference_.digest.empty() ? fetch_manifest(reference_.tag, "")
+                                           : fetch_manifest(reference_.digest, reference_.digest);
   if (!fetched) return fail(fetched.error());
   std::string root = fetched->digest;
   for (size_t i = 0; is_index(fetched->text, fetched->media_type); ++i) {
@@ -88,7 +95,7 @@ Result<IndexEntry> pull_image(Registries& registries, const ImageReference& refe
   auto endpoints = registries.endpoints(reference);
   if (!endpoints) return fail(endpoints.error());
   std::optional<Status> worst;
-  bool answered = false;   // the server of the endpoint before
+  bool answered = false;  // the server of the endpoint before
   for (const Endpoint& endpoint : *endpoints) {
     if (endpoint.same_server && answered) continue;
     std::vector<RegistryAuth> credentials = endpoint.auths;

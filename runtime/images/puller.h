@@ -9,7 +9,6 @@
 
 namespace kcube::runtime::images {
 
-
 // The blobs are in the store afterwards, the index does not know them yet. The caller shares activity.
 Result<IndexEntry> pull_image(Registries& registries, const ImageReference& reference, const PullOptions& options,
                               const Blobs& blobs);

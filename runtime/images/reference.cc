@@ -110,7 +110,8 @@ Result<ImageReference> ImageReference::parse(const std::string& text) {
   size_t colon = rest.find(':', slash == std::string_view::npos ? 0 : slash);
   if (colon != std::string_view::npos) {
     reference.tag = rest.substr(colon + 1);
-    if (!valid_tag(reference.tag)) return invalid(text, "the tag is not a letter, digit or _ and then up to 127 of those, . or -");
+    if (!valid_tag(reference.tag))
+      return invalid(text, "the tag is not a letter, digit or _ and then up to 127 of those, . or -");
     rest = rest.substr(0, colon);
   }
   if (rest.size() == 64 && images::is_hex(rest)) return invalid(text, "it looks like an image id without \"sha256:\"");
@@ -124,13 +125,15 @@ Result<ImageReference> ImageReference::parse(const std::string& text) {
   }
   if (reference.registry == "index.docker.io") reference.registry = kDefaultRegistry;
   if (!valid_path(rest))
-    return invalid(text, std::ranges::any_of(rest, [](char c) { return c >= 'A' && c <= 'Z'; })
-                             ? "repository name must be lowercase"
-                             : "the repository is not lower-case letters and digits with single . _ - or / between them");
-  if (rest.size() > kMaxName) return invalid(text, "repository name must not be more than 255 characters");
+    return invalid(text,
+                   std::ranges::any_of(rest, [](char c) { return c >= 'A' && c <= 'Z'; })
+                       ? "repository name must be lowercase"
+                       : "the repository is not lower-case letters and digits with single . _ - or / between them");
   reference.repository = rest;
   if (reference.registry == kDefaultRegistry && rest.find('/') == std::string_view::npos)
     reference.repository = std::string(kOfficial) + std::string(rest);
+  if (reference.repository.size() > kMaxName)
+    return invalid(text, "repository name must not be more than 255 characters");
   if (reference.tag.empty() && reference.digest.empty()) reference.tag = "latest";
   return reference;
 }

@@ -11,7 +11,9 @@ namespace kcube::runtime::images {
 namespace {
 
 // Docker Hub's name is not its address.
-std::string address_of(const std::string& registry) { return registry == "docker.io" ? "registry-1.docker.io" : registry; }
+std::string address_of(const std::string& registry) {
+  return registry == "docker.io" ? "registry-1.docker.io" : registry;
+}
 
 bool is_loopback(const std::string& host) {
   std::string name = host.starts_with('[') ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':'));
@@ -32,7 +34,8 @@ std::string with_api_path(std::string url) {
 }
 
 // $1 in the replacement stands for the first group, as in Go.
-Result<std::string> rewritten(const std::string& repository, const std::vector<std::pair<std::string, std::string>>& rewrites) {
+Result<std::string> rewritten(const std::string& repository,
+                              const std::vector<std::pair<std::string, std::string>>& rewrites) {
   for (const auto& [pattern, replacement] : rewrites) {
     try {
       std::regex expression(pattern, std::regex::ECMAScript);
@@ -97,13 +100,13 @@ Result<std::shared_ptr<const Registries::File>> Registries::current() {
   static const auto kNone = std::make_shared<const File>();
   if (file_.empty()) return kNone;
   std::lock_guard lock(mutex_);
-  struct stat now{};
+  struct stat now {};
   if (::stat(file_.c_str(), &now) != 0) {
     if (errno == ENOENT) return kNone;
     return fail(Status::from_errno("stat " + file_));
   }
-  bool unchanged = now.st_ino == seen_.st_ino && now.st_size == seen_.st_size && now.st_mtim.tv_sec == seen_.st_mtim.tv_sec &&
-                   now.st_mtim.tv_nsec == seen_.st_mtim.tv_nsec;
+  bool unchanged = now.st_ino == seen_.st_ino && now.st_size == seen_.st_size &&
+                   now.st_mtim.tv_sec == seen_.st_mtim.tv_sec && now.st_mtim.tv_nsec == seen_.st_mtim.tv_nsec;
   if (parsed_ && unchanged) return parsed_;
   auto text = file::read(file_, 1 << 20);
   if (!text) return fail(text.error());
@@ -147,7 +150,8 @@ Result<std::vector<Endpoint>> Registries::endpoints(const ImageReference& refere
   std::string address = address_of(reference.registry);
   // A registry on this machine seldom has a certificate, and nobody can listen in between: as containerd, try without
   // first. (The other order would wait for servers that take a TLS greeting for a slow request.)
-  if (const RegistryConfig* config = config_of(**file, address); is_loopback(address) && (config == nullptr || !config->has_tls))
+  if (const RegistryConfig* config = config_of(**file, address);
+      is_loopback(address) && (config == nullptr || !config->has_tls))
     add("http://" + address, reference.repository, false);
   add("https://" + address, reference.repository, false);
   return result;

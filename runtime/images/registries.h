@@ -1,5 +1,5 @@
-// registries.yaml, in k3s' format: mirrors with rewrites, credentials and TLS of registries. Thread-safe; the file is read
-// again when it changes. Source: docs.k3s.io, "Private Registry Configuration".
+// registries.yaml, in k3s' format: mirrors with rewrites, credentials and TLS of registries. Thread-safe; the file is
+// read again when it changes. Source: docs.k3s.io, "Private Registry Configuration".
 #pragma once
 
 #include <sys/stat.h>
@@ -22,12 +22,12 @@ struct RegistryTls {
 
 // Where an image may come from: requests go to `url` + "/" + repository + "/manifests/…".
 struct Endpoint {
-  std::string url;             // "https://mirror.example:5000/v2"
-  std::string repository;      // after rewriting
-  std::string mirror_of;       // the registry in the image's name, when this is a mirror of it
-  bool same_server = false;    // as the one before, spoken to otherwise: of no use if that one answered
+  std::string url;           // "https://mirror.example:5000/v2"
+  std::string repository;    // after rewriting
+  std::string mirror_of;     // the registry in the image's name, when this is a mirror of it
+  bool same_server = false;  // as the one before, spoken to otherwise: of no use if that one answered
   RegistryTls tls;
-  std::vector<RegistryAuth> auths;   // of registries.yaml
+  std::vector<RegistryAuth> auths;  // of registries.yaml
 };
 
 class Registries {
@@ -39,7 +39,7 @@ class Registries {
  private:
   struct Mirror {
     std::vector<std::string> endpoints;
-    std::vector<std::pair<std::string, std::string>> rewrites;   // regular expression and replacement
+    std::vector<std::pair<std::string, std::string>> rewrites;  // regular expression and replacement
   };
   struct RegistryConfig {
     std::vector<RegistryAuth> auths;
@@ -55,9 +55,9 @@ class Registries {
   static const RegistryConfig* config_of(const File& file, const std::string& host);
 
   std::string file_;
-  std::mutex mutex_;                        // guards the two below
+  std::mutex mutex_;  // guards the two below
   std::shared_ptr<const File> parsed_;
-  struct stat seen_{};
+  struct stat seen_ {};
 };
 
 }  // namespace kcube::runtime::images

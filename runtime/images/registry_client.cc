@@ -56,7 +56,8 @@ std::string registry_words(const HttpResponse& response) {
       words.push_back(code.empty() || text.empty() ? code + text : code + ": " + text);
     }
     for (const char* member : {"details", "error_description", "message", "error"})
-      if (std::string text(json::get_string(*document, {member})); words.empty() && !text.empty()) words.push_back(text);
+      if (std::string text(json::get_string(*document, {member})); words.empty() && !text.empty())
+        words.push_back(text);
   }
   if (words.empty()) return "HTTP status " + std::to_string(response.status);
   return join(words, "; ").substr(0, kMaxWords);
@@ -65,7 +66,8 @@ std::string registry_words(const HttpResponse& response) {
 Status refusal(const HttpResponse& response, const std::string& what) {
   std::string text = what + ": " + registry_words(response);
   switch (response.status) {
-    case 401: case 403: return Status(response.status, "ErrImagePull", text);
+    case 401:
+    case 403: return Status(response.status, "ErrImagePull", text);
     case 404: return Status::not_found(text);
     case 429: {
       Status status(429, "TooManyRequests", text);
@@ -116,15 +118,18 @@ Result<std::string> RegistryClient::fetch_token(HttpSession& session, std::strin
   auto parameters = parse_parameters(challenge);
   std::string realm = parameters["realm"], service = parameters["service"], scope = parameters["scope"];
   if (!realm.starts_with("https://") && !realm.starts_with("http://"))
-    return fail(Status::unavailable("the registry " + endpoint_.url + " asks for a token but names no place to get it"));
+    return fail(
+        Status::unavailable("the registry " + endpoint_.url + " asks for a token but names no place to get it"));
   bool secret = !auth_.username.empty() || !auth_.identity_token.empty();
   if (secret && endpoint_.url.starts_with("https://") && realm.starts_with("http://"))
-    return fail(Status::unavailable("the registry " + endpoint_.url + " asks to send its password in the clear to " + realm));
+    return fail(
+        Status::unavailable("the registry " + endpoint_.url + " asks to send its password in the clear to " + realm));
   if (scope.empty()) scope = "repository:" + endpoint_.repository + ":pull";
   HttpRequest request{.url = realm, .max_body_bytes = kMaxToken};
   std::string query = "service=" + percent_encode(service) + "&scope=" + percent_encode(scope);
   if (!auth_.identity_token.empty()) {
-    request.form = "grant_type=refresh_token&client_id=kcube&" + query + "&refresh_token=" + percent_encode(auth_.identity_token);
+    request.form =
+        "grant_type=refresh_token&client_id=kcube&" + query + "&refresh_token=" + percent_encode(auth_.identity_token);
   } else {
     request.url += (realm.find('?') == std::string::npos ? "?" : "&") + query;
     if (!auth_.username.empty()) request.headers.emplace_back("Authorization", basic(auth_));

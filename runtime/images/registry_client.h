@@ -24,7 +24,7 @@ class RegistryClient {
 
   Endpoint endpoint_;
   RegistryAuth auth_;
-  std::mutex mutex_;            // guards authorization_
+  std::mutex mutex_;  // guards authorization_
   std::string authorization_;
 };
 

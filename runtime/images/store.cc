@@ -54,7 +54,7 @@ Store::~Store() = default;
 Result<std::shared_ptr<const Index>> Store::index() {
   std::lock_guard lock(mutex_);
   std::string path = blobs_.path("index.json");
-  struct stat now{};
+  struct stat now {};
   if (::stat(path.c_str(), &now) != 0) return fail(Status::from_errno("stat " + path));
   if (index_ && same_file(now, seen_)) return index_;
   // Looked at before it is read: when it is replaced in between, the next call reads it once more.
@@ -90,7 +90,9 @@ Result<std::vector<Image>> Store::load(const std::string& path, bool pin) {
   return images;
 }
 
-Result<std::vector<Image>> Store::load_bytes(std::string_view archive, bool pin) { return load_source(from_memory(archive), pin); }
+Result<std::vector<Image>> Store::load_bytes(std::string_view archive, bool pin) {
+  return load_source(from_memory(archive), pin);
+}
 
 Result<std::vector<Image>> Store::load_source(std::unique_ptr<ByteSource> source, bool pin) {
   auto activity = Activity::begin(blobs_);
@@ -165,7 +167,8 @@ Result<Image> Store::pull(const std::string& reference, const PullOptions& optio
 Result<void> Store::tag(const std::string& reference, const std::string& new_tag) {
   auto name = ImageReference::parse(new_tag);
   if (!name) return fail(name.error());
-  if (!name->digest.empty()) return fail(Status::bad_request("\"" + new_tag + "\" is a digest; give a name with a tag"));
+  if (!name->digest.empty())
+    return fail(Status::bad_request("\"" + new_tag + "\" is a digest; give a name with a tag"));
   auto now = index();
   if (!now) return fail(now.error());
   auto record = (*now)->resolve(reference);
@@ -173,7 +176,8 @@ Result<void> Store::tag(const std::string& reference, const std::string& new_tag
   return change([&](std::vector<IndexEntry>& entries) -> Result<void> {
     const std::string& digest = (*record)->manifest_descriptor.digest;
     auto same = [&](const IndexEntry& entry) { return entry.manifest.digest == digest; };
-    if (std::ranges::none_of(entries, same)) return fail(Status::not_found("image \"" + reference + "\": removed meanwhile"));
+    if (std::ranges::none_of(entries, same))
+      return fail(Status::not_found("image \"" + reference + "\": removed meanwhile"));
     merge_entry(entries, {.manifest = (*record)->manifest_descriptor, .tags = {name->to_string()}});
     return {};
   });
@@ -200,7 +204,8 @@ Result<void> Store::remove(const std::string& reference) {
     bool by_tag = parsed && parsed->digest.empty() && std::ranges::find(image.tags, name) != image.tags.end();
     bool by_digest = parsed && !parsed->digest.empty();
     auto names_it = [&](const std::string& known) {
-      return by_tag ? known == name : known.starts_with(parsed->name() + (known.find('@') != std::string::npos ? "@" : ":"));
+      return by_tag ? known == name
+                    : known.starts_with(parsed->name() + (known.find('@') != std::string::npos ? "@" : ":"));
     };
     bool named_otherwise = (by_tag || by_digest) && !std::ranges::all_of(image.tags, names_it);
     if (named_otherwise) {
@@ -253,7 +258,8 @@ Result<std::unique_ptr<ImageStore>> open_image_store(const ImageStoreOptions& op
   if (options.directory.empty()) return fail(Status::bad_request("the image store needs a directory"));
   auto blobs = images::Blobs::open(options.directory);
   if (!blobs) return fail(blobs.error().with_context("open the image store"));
-  return std::make_unique<images::Store>(std::move(*blobs), std::make_unique<images::Registries>(options.registries_file));
+  return std::make_unique<images::Store>(std::move(*blobs),
+                                         std::make_unique<images::Registries>(options.registries_file));
 }
 
 }  // namespace kcube::runtime

@@ -40,9 +40,9 @@ class Store final : public ImageStore {
   Blobs blobs_;
   Layers layers_;
   std::unique_ptr<Registries> registries_;
-  std::mutex mutex_;                         // guards the two below
+  std::mutex mutex_;  // guards the two below
   std::shared_ptr<const Index> index_;
-  struct stat seen_{};                       // of the index.json that index_ was read from
+  struct stat seen_ {};  // of the index.json that index_ was read from
 };
 
 }  // namespace kcube::runtime::images

@@ -74,7 +74,9 @@ bool checksum_matches(const Header& header) {
 
 std::optional<TarType> type_of(char flag) {
   switch (flag) {
-    case '0': case '\0': case '7': return TarType::file;
+    case '0':
+    case '\0':
+    case '7': return TarType::file;
     case '1': return TarType::hard_link;
     case '2': return TarType::symlink;
     case '3': return TarType::char_device;
@@ -198,8 +200,9 @@ Result<size_t> TarReader::read(char* buffer, size_t size) {
 
 Result<std::string> TarReader::read_all(uint64_t max_bytes) {
   if (left_ > max_bytes)
-    return fail(Status(413, "RequestEntityTooLarge", "a file of the archive has " + std::to_string(left_) + " bytes; at most " +
-                                                         std::to_string(max_bytes) + " are accepted there"));
+    return fail(Status(413, "RequestEntityTooLarge",
+                       "a file of the archive has " + std::to_string(left_) + " bytes; at most " +
+                           std::to_string(max_bytes) + " are accepted there"));
   // Grown while reading: a header may promise more than there is.
   std::string content;
   char buffer[16 * 1024];

@@ -28,7 +28,9 @@ void put_octal(char* at, size_t size, uint64_t value) {
   std::memcpy(at, text, size);
 }
 
-void put_text(char* at, size_t size, std::string_view text) { std::memcpy(at, text.data(), std::min(size, text.size())); }
+void put_text(char* at, size_t size, std::string_view text) {
+  std::memcpy(at, text.data(), std::min(size, text.size()));
+}
 
 std::string record(const std::string& key, std::string_view value) {
   size_t rest = key.size() + value.size() + 3, length = rest + 1;

@@ -27,8 +27,7 @@ Fd open_strictly_beneath(const Fd& root, const std::string& path, int flags) {
   open_how how{};
   how.flags = static_cast<uint64_t>(flags) | O_CLOEXEC;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  return Fd(static_cast<int>(
-      ::syscall(SYS_openat2, root.get(), path.empty() ? "." : path.c_str(), &how, sizeof how)));
+  return Fd(static_cast<int>(::syscall(SYS_openat2, root.get(), path.empty() ? "." : path.c_str(), &how, sizeof how)));
 }
 
 // "./a//b/" as "a/b"; "" is the root. nullopt when it climbs or cannot be a name.
@@ -169,17 +168,18 @@ Result<void> Unpacker::whiteout(const Fd& parent, const std::string& name) {
   std::string hidden = name.substr(kWhiteout.size());
   if (hidden.empty() || hidden == "." || hidden == "..") return fail(Status::bad_request("the whiteout hides no name"));
   // A whiteout hides what layers below have, not what this one has: that stays, but nothing shows through it.
-  struct stat st{};
+  struct stat st {};
   if (::fstatat(parent.get(), hidden.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
     if (!S_ISDIR(st.st_mode)) return {};
     return set_opaque(parent, hidden);
   }
-  if (::mknodat(parent.get(), hidden.c_str(), S_IFCHR, makedev(0, 0)) != 0) return fail(Status::from_errno("make a whiteout"));
+  if (::mknodat(parent.get(), hidden.c_str(), S_IFCHR, makedev(0, 0)) != 0)
+    return fail(Status::from_errno("make a whiteout"));
   return {};
 }
 
 Result<bool> Unpacker::make_room(const Fd& parent, const std::string& name, bool keep_directory) {
-  struct stat st{};
+  struct stat st {};
   if (::fstatat(parent.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return false;
     return fail(Status::from_errno("stat"));
@@ -256,7 +256,8 @@ Result<void> Unpacker::set_metadata(const TarEntry& entry, const Fd& parent, con
   for (const auto& [key, value] : entry.xattrs) {
     // Those of overlayfs itself are ours to set: a layer must not redirect or hide by them.
     if (key.starts_with("trusted.") || key.starts_with("user.overlay.")) continue;
-    if (::lsetxattr(link.c_str(), key.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP && errno != EPERM)
+    if (::lsetxattr(link.c_str(), key.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP &&
+        errno != EPERM)
       return fail(Status::from_errno("set the attribute " + key));
   }
   if (entry.type == TarType::symlink) {
@@ -266,7 +267,8 @@ Result<void> Unpacker::set_metadata(const TarEntry& entry, const Fd& parent, con
   }
   if (::fchmodat(parent.get(), name.c_str(), entry.mode, 0) != 0) return fail(Status::from_errno("chmod"));
   timespec times[2] = {time_of(entry), time_of(entry)};
-  if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return fail(Status::from_errno("set the time"));
+  if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+    return fail(Status::from_errno("set the time"));
   return {};
 }
 
@@ -296,7 +298,7 @@ Result<void> copy_directory_metadata(const std::vector<std::string>& implied, co
   for (const std::string& path : implied) {
     for (const Fd& layer : layers) {
       Fd below = open_strictly_beneath(layer, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-      struct stat st{};
+      struct stat st {};
       if (!below || ::fstat(below.get(), &st) != 0) continue;
       Fd own = open_strictly_beneath(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
       if (!own) break;

@@ -1,5 +1,6 @@
-// Archives of strangers: loaded whole, and as a layer unpacked. A canary beside the store must survive. The checksums of
-// tar headers are set right first, else hardly an input would get past them; a layer is unpacked from the same bytes.
+// Archives of strangers: loaded whole, and as a layer unpacked. A canary beside the store must survive. The checksums
+// of tar headers are set right first, else hardly an input would get past them; a layer is unpacked from the same
+// bytes.
 #include <fcntl.h>
 #include <stdlib.h>
 

@@ -7,10 +7,16 @@ namespace kcube::runtime::images {
 namespace {
 
 TEST_F(StoreTest, ABuiltImageHasItsFilesAndConfig) {
-  BuildOptions options{.entrypoint = {"/bin/app", "-v"}, .cmd = {"serve"}, .env = {"A=B"}, .exposed = {"8080", "53/udp"}, .user = "65534:65534"};
+  BuildOptions options{.entrypoint = {"/bin/app", "-v"},
+                       .cmd = {"serve"},
+                       .env = {"A=B"},
+                       .exposed = {"8080", "53/udp"},
+                       .user = "65534:65534"};
   auto archive = build_archive("sample:1", {{"/bin/app", {"program", 0755}}, {"etc/app/config", {"x", 0600}}}, options);
   ASSERT_TRUE(archive) << message(archive);
-  EXPECT_EQ(*archive, build_archive("sample:1", {{"/bin/app", {"program", 0755}}, {"etc/app/config", {"x", 0600}}}, options).value());
+  EXPECT_EQ(
+      *archive,
+      build_archive("sample:1", {{"/bin/app", {"program", 0755}}, {"etc/app/config", {"x", 0600}}}, options).value());
   EXPECT_OK(store->load_bytes(*archive, true));
   Image image = store->resolve("sample:1").value();
   EXPECT_EQ(image.config.entrypoint, options.entrypoint);
@@ -20,7 +26,7 @@ TEST_F(StoreTest, ABuiltImageHasItsFilesAndConfig) {
   EXPECT_TRUE(image.config.env.front().starts_with("PATH="));
   std::string root = store->lease_layers(image.id, "c")->front();
   EXPECT_EQ(file::read(root + "/bin/app").value(), "program");
-  struct stat st{};
+  struct stat st {};
   ASSERT_EQ(::stat((root + "/bin/app").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, mode_t{0755});
   ASSERT_EQ(::stat((root + "/etc/app").c_str(), &st), 0);
@@ -34,7 +40,8 @@ TEST_F(StoreTest, MkimagePacksADirectory) {
   (void)file::write(root + "/bin/tool", "tool", 0755);
   std::filesystem::create_symlink("tool", root + "/bin/sh");
   std::filesystem::create_hard_link(root + "/bin/tool", root + "/bin/twin");
-  auto made = process::run({MKIMAGE, "--name", "tools:1", "--entrypoint", "/bin/sh", "--cmd=-c", "--env", "K=V=W", "--user", "7", root, out});
+  auto made = process::run({MKIMAGE, "--name", "tools:1", "--entrypoint", "/bin/sh", "--cmd=-c", "--env", "K=V=W",
+                            "--user", "7", root, out});
   ASSERT_TRUE(made);
   ASSERT_EQ(made->exit_code, 0) << made->err;
   auto loaded = store->load(out, false);

@@ -37,7 +37,8 @@ inline LayerEntry link_entry(TarType type, const std::string& path, const std::s
 
 inline std::string layer_of(const std::vector<LayerEntry>& entries) { return build_layer(entries).value(); }
 
-inline std::string archive_of(const std::string& name, const std::vector<std::string>& layers, BuildOptions options = {}) {
+inline std::string archive_of(const std::string& name, const std::vector<std::string>& layers,
+                              BuildOptions options = {}) {
   if (options.entrypoint.empty()) options.entrypoint = {"/app"};
   return build_archive_of_layers(name, layers, options).value();
 }
@@ -61,9 +62,9 @@ template <typename T>
 std::string message(const Result<T>& result) {
   return result ? "it succeeded" : result.error().message();
 }
-#define EXPECT_OK(expression)                                  \
-  do {                                                         \
-    auto result_ = (expression);                               \
+#define EXPECT_OK(expression)                                           \
+  do {                                                                  \
+    auto result_ = (expression);                                        \
     EXPECT_TRUE(result_) << ::kcube::runtime::images::message(result_); \
   } while (false)
 

@@ -10,7 +10,8 @@ namespace {
 
 std::string big_archive(const std::string& name, size_t layers = 5, size_t bytes = 1 << 20) {
   std::vector<std::string> all;
-  for (size_t i = 0; i < layers; ++i) all.push_back(layer_of({file_entry("file" + std::to_string(i), random_bytes(bytes))}));
+  for (size_t i = 0; i < layers; ++i)
+    all.push_back(layer_of({file_entry("file" + std::to_string(i), random_bytes(bytes))}));
   return archive_of(name, all);
 }
 
@@ -19,7 +20,8 @@ class PullTest : public StoreTest {
   PullTest() { reopen(""); }
   void reopen(const std::string& registries) {
     (void)file::write_atomic(dir.path + "/registries.yaml", registries);
-    store = open_image_store({.directory = dir.path + "/images", .registries_file = dir.path + "/registries.yaml"}).value();
+    store =
+        open_image_store({.directory = dir.path + "/images", .registries_file = dir.path + "/registries.yaml"}).value();
   }
 };
 
@@ -52,7 +54,8 @@ TEST_F(PullTest, FromDockerRegistry) {
   auto by_digest = store->pull(name + "@" + image.manifest_digest, {});
   ASSERT_TRUE(by_digest) << message(by_digest);
   EXPECT_EQ(by_digest->id, pulled->id);
-  for (const std::string& absent : {name + ":v2", registry.host() + "/nobody/nothing", name + "@sha256:" + std::string(64, '1')}) {
+  for (const std::string& absent :
+       {name + ":v2", registry.host() + "/nobody/nothing", name + "@sha256:" + std::string(64, '1')}) {
     auto none = store->pull(absent, {});
     ASSERT_FALSE(none);
     EXPECT_EQ(none.error().code(), 404) << message(none);
@@ -71,8 +74,9 @@ TEST_F(PullTest, OfAManifestListTheMemberForThisMachine) {
 #else
   platform += "amd64";
 #endif
-  std::string list = R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":")" +
-                     image.manifest_digest + R"(","size":)" + std::to_string(image.manifest.size()) + platform + "\"}}]}";
+  std::string list =
+      R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":")" +
+      image.manifest_digest + R"(","size":)" + std::to_string(image.manifest.size()) + platform + "\"}}]}";
   ASSERT_EQ(registry.put_manifest("multi", "v1", list, "application/vnd.oci.image.index.v1+json"), 201);
   auto pulled = store->pull(registry.host() + "/multi:v1", {});
   ASSERT_TRUE(pulled) << message(pulled);
@@ -91,10 +95,12 @@ TEST_F(PullTest, WithAPassword) {
   EXPECT_EQ(refused.error().reason(), "ErrImagePull");
   EXPECT_NE(message(refused).find("UNAUTHORIZED: authentication required"), std::string::npos) << message(refused);
   EXPECT_EQ(store->pull(name, {.auths = {{.username = "alice", .password = "wrong"}}}).error().code(), 401);
-  EXPECT_OK(store->pull(name, {.auths = {{.username = "bob", .password = "x"}, {.username = "alice", .password = "secret"}}}));
+  EXPECT_OK(store->pull(
+      name, {.auths = {{.username = "bob", .password = "x"}, {.username = "alice", .password = "secret"}}}));
   EXPECT_OK(store->remove(name));
   // The same from registries.yaml, read when it changes.
-  (void)file::write_atomic(dir.path + "/registries.yaml", "configs:\n  \"" + registry.host() + "\":\n    auth: {username: alice, password: secret}\n");
+  (void)file::write_atomic(dir.path + "/registries.yaml",
+                           "configs:\n  \"" + registry.host() + "\":\n    auth: {username: alice, password: secret}\n");
   EXPECT_OK(store->pull(name, {}));
 }
 
@@ -102,12 +108,19 @@ TEST_F(PullTest, WithATokenOfAnotherServer) {
   FakeRegistry tokens(Served{}, [](http::Request& request, std::unique_ptr<http::Responder>& responder) {
     bool known = request.headers.get("Authorization") == "Basic " + base64_encode("alice:secret") &&
                  request.query.get("service") == "the registry" && request.query.get("scope") == "repository:app:pull";
-    std::exchange(responder, nullptr)->respond(known ? 200 : 401, {}, known ? R"({"token":"t0ken","expires_in":60})" : R"({"details":"incorrect username or password"})");
+    std::exchange(responder, nullptr)
+        ->respond(known ? 200 : 401, {},
+                  known ? R"({"token":"t0ken","expires_in":60})" : R"({"details":"incorrect username or password"})");
   });
-  FakeRegistry registry(served(simple_archive("x")), [&](http::Request& request, std::unique_ptr<http::Responder>& responder) {
-    if (request.headers.get("Authorization") == "Bearer t0ken") return;
-    std::exchange(responder, nullptr)->respond(401, challenge("Bearer realm=\"http://" + tokens.host() + "/token\",service=\"the registry\",scope=\"repository:app:pull\""), "");
-  });
+  FakeRegistry registry(served(simple_archive("x")),
+                        [&](http::Request& request, std::unique_ptr<http::Responder>& responder) {
+                          if (request.headers.get("Authorization") == "Bearer t0ken") return;
+                          std::exchange(responder, nullptr)
+                              ->respond(401,
+                                        challenge("Bearer realm=\"http://" + tokens.host() +
+                                                  "/token\",service=\"the registry\",scope=\"repository:app:pull\""),
+                                        "");
+                        });
   std::string name = registry.host() + "/app:v1";
   auto refused = store->pull(name, {});
   ASSERT_FALSE(refused);
@@ -136,17 +149,20 @@ TEST_F(PullTest, ADamagedManifestIsRefused) {
   registry.image().manifest += " ";
   auto pulled = store->pull(registry.host() + "/app@" + digest, {});
   ASSERT_FALSE(pulled);
-  EXPECT_NE(message(pulled).find("the manifest " + digest + " arrived with the digest"), std::string::npos) << message(pulled);
+  EXPECT_NE(message(pulled).find("the manifest " + digest + " arrived with the digest"), std::string::npos)
+      << message(pulled);
 }
 
 TEST_F(PullTest, AnInterruptedLayerIsResumed) {
   std::atomic<int> cut{0};
-  FakeRegistry registry(served(big_archive("x", 2)), [&](http::Request& request, std::unique_ptr<http::Responder>& responder) {
-    if (request.path.find("/blobs/") == std::string::npos || request.headers.has("Range") || cut.fetch_add(1) > 2) return;
-    std::string digest = request.path.substr(request.path.rfind('/') + 1);
-    const std::string& blob = registry.image().blobs.at(digest);
-    std::exchange(responder, nullptr)->respond(200, {}, blob.substr(0, blob.size() / 2));
-  });
+  FakeRegistry registry(
+      served(big_archive("x", 2)), [&](http::Request& request, std::unique_ptr<http::Responder>& responder) {
+        if (request.path.find("/blobs/") == std::string::npos || request.headers.has("Range") || cut.fetch_add(1) > 2)
+          return;
+        std::string digest = request.path.substr(request.path.rfind('/') + 1);
+        const std::string& blob = registry.image().blobs.at(digest);
+        std::exchange(responder, nullptr)->respond(200, {}, blob.substr(0, blob.size() / 2));
+      });
   auto pulled = store->pull(registry.host() + "/app:v1", {});
   ASSERT_TRUE(pulled) << message(pulled);
   EXPECT_TRUE(registry.was_asked("range=bytes="));
@@ -161,11 +177,12 @@ TEST_F(PullTest, WhatAnEarlierAttemptLeftIsUsed) {
 }
 
 TEST_F(PullTest, ARegistryWithoutRangesSendsTheLayerAnew) {
-  FakeRegistry registry(served(simple_archive("x")), [&](http::Request& request, std::unique_ptr<http::Responder>& responder) {
-    std::string digest = request.path.substr(request.path.rfind('/') + 1);
-    if (!request.headers.has("Range")) return;
-    std::exchange(responder, nullptr)->respond(200, {}, registry.image().blobs.at(digest));
-  });
+  FakeRegistry registry(served(simple_archive("x")),
+                        [&](http::Request& request, std::unique_ptr<http::Responder>& responder) {
+                          std::string digest = request.path.substr(request.path.rfind('/') + 1);
+                          if (!request.headers.has("Range")) return;
+                          std::exchange(responder, nullptr)->respond(200, {}, registry.image().blobs.at(digest));
+                        });
   (void)file::write(path("partial/") + hex_of(registry.image().layers[0]), "garbage");
   EXPECT_OK(store->pull(registry.host() + "/app:v1", {}));
 }
@@ -188,8 +205,8 @@ TEST_F(PullTest, CredentialsAreNotSentWhereALayerIsRedirected) {
 
 TEST_F(PullTest, AMirrorIsAskedFirstWithTheNameRewritten) {
   FakeRegistry mirror(served(simple_archive("x")));
-  reopen("mirrors:\n  docker.io:\n    endpoint: [\"http://127.0.0.1:" + std::to_string(free_port()) + "\", \"http://" + mirror.host() +
-         "\"]\n    rewrite:\n      \"^library/(.*)\": \"mirrored/$1\"\n");
+  reopen("mirrors:\n  docker.io:\n    endpoint: [\"http://127.0.0.1:" + std::to_string(free_port()) + "\", \"http://" +
+         mirror.host() + "\"]\n    rewrite:\n      \"^library/(.*)\": \"mirrored/$1\"\n");
   auto pulled = store->pull("nginx:v1", {.auths = {{.username = "for", .password = "the hub only"}}});
   ASSERT_TRUE(pulled) << message(pulled);
   EXPECT_EQ(pulled->tags, std::vector<std::string>{"docker.io/library/nginx:v1"});
@@ -200,7 +217,8 @@ TEST_F(PullTest, AMirrorIsAskedFirstWithTheNameRewritten) {
 TEST_F(PullTest, CertificatesAreChecked) {
   auto ca = auth::make_ca("registry-ca", std::chrono::hours(1)).value();
   auto pair = auth::issue(ca, {.common_name = "registry", .ip_addresses = {"127.0.0.1"}, .server = true}).value();
-  FakeRegistry registry(served(simple_archive("x")), {}, {.tls_options = {pair.certificate_pem, pair.key_pem, ""}}, true);
+  FakeRegistry registry(served(simple_archive("x")), {}, {.tls_options = {pair.certificate_pem, pair.key_pem, ""}},
+                        true);
   (void)file::write(dir.path + "/ca.pem", ca.certificate_pem);
   std::string name = registry.host() + "/app:v1";
   auto refused = store->pull(name, {});

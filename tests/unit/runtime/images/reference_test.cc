@@ -31,9 +31,31 @@ TEST(ImageReference, IsNormalisedAsDockerDoes) {
 }
 
 TEST(ImageReference, RefusesWhatDockerRefuses) {
-  const std::string cases[] = {"", "Nginx", "nginx:", ":tag", "a//b", "/a", "a/", "nginx@sha256:abc", "nginx@md5:" + std::string(32, 'a'),
-                               std::string(64, 'a'), "a b", "nginx:-x", "nginx:" + std::string(129, 'a'), "a..b", "a._b", "-a", "a-",
-                               "http://nginx", "host:port/x", "host:123456/x", "x/" + std::string(256, 'a'), "nginx:a:b", "..", "../x",
+  const std::string cases[] = {"",
+                               "Nginx",
+                               "nginx:",
+                               ":tag",
+                               "a//b",
+                               "/a",
+                               "a/",
+                               "nginx@sha256:abc",
+                               "nginx@md5:" + std::string(32, 'a'),
+                               std::string(64, 'a'),
+                               "a b",
+                               "nginx:-x",
+                               "nginx:" + std::string(129, 'a'),
+                               "a..b",
+                               "a._b",
+                               "-a",
+                               "a-",
+                               "http://nginx",
+                               "host:port/x",
+                               "host:123456/x",
+                               "x/" + std::string(256, 'a'),
+                               std::string(250, 'a'),
+                               "nginx:a:b",
+                               "..",
+                               "../x",
                                "nginx@" + kDigest + "@" + kDigest};
   for (const std::string& text : cases) {
     auto reference = ImageReference::parse(text);

@@ -34,9 +34,9 @@ inline uint16_t free_port() {
 
 // The blobs and the manifest of one image, to be served or pushed.
 struct Served {
-  std::map<std::string, std::string> blobs;   // by digest, manifest included
+  std::map<std::string, std::string> blobs;  // by digest, manifest included
   std::string manifest, manifest_digest;
-  std::vector<std::string> layers;            // digests
+  std::vector<std::string> layers;  // digests
 };
 
 inline Served served(const std::string& archive) {
@@ -51,7 +51,8 @@ inline Served served(const std::string& archive) {
   }
   result.manifest = result.blobs.at(result.manifest_digest);
   size_t layers = result.manifest.find("\"layers\"");
-  for (size_t at = result.manifest.find("sha256:", layers); at != std::string::npos; at = result.manifest.find("sha256:", at + 1))
+  for (size_t at = result.manifest.find("sha256:", layers); at != std::string::npos;
+       at = result.manifest.find("sha256:", at + 1))
     result.layers.push_back(result.manifest.substr(at, 71));
   return result;
 }
@@ -83,7 +84,9 @@ class DockerRegistry {
     ::kill(child_, SIGKILL);
     ::waitpid(child_, nullptr, 0);
   }
-  static bool installed() { return ::system("command -v docker-registry >/dev/null && command -v htpasswd >/dev/null") == 0; }
+  static bool installed() {
+    return ::system("command -v docker-registry >/dev/null && command -v htpasswd >/dev/null") == 0;
+  }
 
   std::string host() const { return "127.0.0.1:" + std::to_string(port_); }
   bool answers() { return send("GET", "/v2/").has_value(); }
@@ -95,16 +98,19 @@ class DockerRegistry {
       ASSERT_EQ(begun->status, 202) << begun->body;
       std::string location(begun->headers.get("Location"));
       if (location.starts_with("http")) location = location.substr(location.find('/', 8));
-      location += (location.find('?') == std::string::npos ? "?" : "&") + std::string("digest=") + percent_encode(digest);
+      location +=
+          (location.find('?') == std::string::npos ? "?" : "&") + std::string("digest=") + percent_encode(digest);
       auto put = send("PUT", location, bytes, "application/octet-stream");
       ASSERT_TRUE(put);
       ASSERT_EQ(put->status, 201) << put->body;
     }
-    auto put = send("PUT", "/v2/" + repository + "/manifests/" + tag, image.manifest, "application/vnd.oci.image.manifest.v1+json");
+    auto put = send("PUT", "/v2/" + repository + "/manifests/" + tag, image.manifest,
+                    "application/vnd.oci.image.manifest.v1+json");
     ASSERT_TRUE(put);
     ASSERT_EQ(put->status, 201) << put->body;
   }
-  int put_manifest(const std::string& repository, const std::string& tag, const std::string& text, const std::string& type) {
+  int put_manifest(const std::string& repository, const std::string& tag, const std::string& text,
+                   const std::string& type) {
     auto put = send("PUT", "/v2/" + repository + "/manifests/" + tag, text, type);
     return put ? put->status : 0;
   }
@@ -155,7 +161,8 @@ class FakeRegistry {
   void handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
     {
       std::lock_guard lock(mutex_);
-      asked_.push_back(request.method + " " + request.path + "?" + request.raw_query + " range=" + std::string(request.headers.get("Range")) +
+      asked_.push_back(request.method + " " + request.path + "?" + request.raw_query +
+                       " range=" + std::string(request.headers.get("Range")) +
                        " auth=" + std::string(request.headers.get("Authorization")));
     }
     if (before_) before_(request, responder);
@@ -169,8 +176,8 @@ class FakeRegistry {
       std::string_view range = request.headers.get("Range");
       if (range.empty()) return responder->respond(200, headers, blob->second);
       size_t from = parse_int<size_t>(range.substr(6, range.size() - 7)).value();
-      headers.set("Content-Range", "bytes " + std::to_string(from) + "-" + std::to_string(blob->second.size() - 1) + "/" +
-                                       std::to_string(blob->second.size()));
+      headers.set("Content-Range", "bytes " + std::to_string(from) + "-" + std::to_string(blob->second.size() - 1) +
+                                       "/" + std::to_string(blob->second.size()));
       return responder->respond(206, headers, blob->second.substr(from));
     }
     responder->respond(404, headers, R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]})");

@@ -35,7 +35,8 @@ TEST_F(StoreTest, ALoadedImageIsFoundByEveryName) {
   ASSERT_TRUE(loaded) << message(loaded);
   ASSERT_EQ(loaded->size(), 1u);
   std::string id = loaded->front().id;
-  for (const std::string& name : {std::string("nginx:1.25"), std::string("docker.io/library/nginx:1.25"), id, id.substr(7), id.substr(0, 25), id.substr(7, 12)}) {
+  for (const std::string& name : {std::string("nginx:1.25"), std::string("docker.io/library/nginx:1.25"), id,
+                                  id.substr(7), id.substr(0, 25), id.substr(7, 12)}) {
     auto image = store->resolve(name);
     ASSERT_TRUE(image) << name << ": " << message(image);
     EXPECT_EQ(image->id, id);
@@ -55,8 +56,9 @@ TEST_F(StoreTest, ALoadedImageIsFoundByEveryName) {
 
 TEST_F(StoreTest, CompressedArchivesAndLayersAreRead) {
   std::string layer = layer_of({file_entry("app", "x", 0755)});
-  const std::string archives[] = {gzipped(archive_of("a:1", {layer})), zstd_of(archive_of("b:1", {layer})), archive_of("c:1", {gzipped(layer)}),
-                                  archive_of("d:1", {zstd_of(layer)}), gzipped(archive_of("e:1", {gzipped(layer)}))};
+  const std::string archives[] = {gzipped(archive_of("a:1", {layer})), zstd_of(archive_of("b:1", {layer})),
+                                  archive_of("c:1", {gzipped(layer)}), archive_of("d:1", {zstd_of(layer)}),
+                                  gzipped(archive_of("e:1", {gzipped(layer)}))};
   for (const std::string& archive : archives) EXPECT_OK(store->load_bytes(archive, false));
   EXPECT_EQ(count("layers"), 1u);  // all of them have the same content
 }
@@ -93,14 +95,18 @@ TEST_F(StoreTest, WhatIsNoImageOrDamagedIsRefusedAndLeavesNothing) {
 
 TEST_F(StoreTest, ADockerSaveArchiveOfOldGetsDigests) {
   std::string layer = layer_of({file_entry("app", "x", 0755)});
-  std::string config = R"({"architecture":"amd64","os":"linux","config":{"Cmd":["/app"],"User":"7","StopSignal":"SIGQUIT","Volumes":{"/data":{}}},)"
-                       R"("rootfs":{"type":"layers","diff_ids":[")" + digest_of(layer) + R"(",")" + digest_of(layer) + R"("]}})";
+  std::string config =
+      R"({"architecture":"amd64","os":"linux","config":{"Cmd":["/app"],"User":"7","StopSignal":"SIGQUIT","Volumes":{"/data":{}}},)"
+      R"("rootfs":{"type":"layers","diff_ids":[")" +
+      digest_of(layer) + R"(",")" + digest_of(layer) + R"("]}})";
 #if defined(__aarch64__)
   config.replace(config.find("amd64"), 5, "arm64");
 #endif
-  std::string manifest = R"([{"Config":"abc.json","RepoTags":["old:1","old:2"],"Layers":["one/layer.tar","two/layer.tar"]}])";
-  std::string archive = layer_of({file_entry("one/layer.tar", layer), link_entry(TarType::symlink, "two/layer.tar", "../one/layer.tar"),
-                                  file_entry("abc.json", config), file_entry("manifest.json", manifest)});
+  std::string manifest =
+      R"([{"Config":"abc.json","RepoTags":["old:1","old:2"],"Layers":["one/layer.tar","two/layer.tar"]}])";
+  std::string archive =
+      layer_of({file_entry("one/layer.tar", layer), link_entry(TarType::symlink, "two/layer.tar", "../one/layer.tar"),
+                file_entry("abc.json", config), file_entry("manifest.json", manifest)});
   auto loaded = store->load_bytes(archive, false);
   ASSERT_TRUE(loaded) << message(loaded);
   auto image = store->resolve("old:2").value();
@@ -130,12 +136,17 @@ TEST_F(StoreTest, OfANestedIndexTheMemberForThisMachineIsTaken) {
       "amd64"
 #endif
   );
-  std::string nested = R"({"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":")" + absent +
-                       R"(","size":1,"platform":{"os":"linux","architecture":"s390x"}},{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":")" + digest +
-                       R"(","size":)" + size + R"(,"platform":{"os":"linux","architecture":")" + host + R"("}}]})";
-  std::string outer = R"({"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":")" + digest_of(nested) +
-                      R"(","size":)" + std::to_string(nested.size()) + R"(,"annotations":{"org.opencontainers.image.ref.name":"quay.io/multi:v1"}}]})";
-  std::vector<LayerEntry> files{file_entry("index.json", outer), file_entry("blobs/sha256/" + hex_of(digest_of(nested)), nested)};
+  std::string nested =
+      R"({"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":")" +
+      absent +
+      R"(","size":1,"platform":{"os":"linux","architecture":"s390x"}},{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":")" +
+      digest + R"(","size":)" + size + R"(,"platform":{"os":"linux","architecture":")" + host + R"("}}]})";
+  std::string outer =
+      R"({"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":")" +
+      digest_of(nested) + R"(","size":)" + std::to_string(nested.size()) +
+      R"(,"annotations":{"org.opencontainers.image.ref.name":"quay.io/multi:v1"}}]})";
+  std::vector<LayerEntry> files{file_entry("index.json", outer),
+                                file_entry("blobs/sha256/" + hex_of(digest_of(nested)), nested)};
   const auto blobs = file::list(other.path + "/blobs/sha256").value();
   for (const std::string& blob : blobs)
     files.push_back(file_entry("blobs/sha256/" + blob, file::read(other.path + "/blobs/sha256/" + blob).value()));
@@ -148,7 +159,8 @@ TEST_F(StoreTest, OfANestedIndexTheMemberForThisMachineIsTaken) {
 }
 
 TEST_F(StoreTest, AnImageForAnotherMachineIsRefused) {
-  auto loaded = store->load_bytes(archive_of("alien", {layer_of({file_entry("app", "x")})}, {.architecture = "s390x"}), false);
+  auto loaded =
+      store->load_bytes(archive_of("alien", {layer_of({file_entry("app", "x")})}, {.architecture = "s390x"}), false);
   ASSERT_FALSE(loaded);
   EXPECT_NE(loaded.error().message().find("linux/s390x"), std::string::npos) << message(loaded);
   EXPECT_EQ(count("blobs/sha256"), 0u);
@@ -178,7 +190,8 @@ TEST_F(StoreTest, TagsAreAddedAndTakenAwayOneByOne) {
 }
 
 TEST_F(StoreTest, SharedLayersStayUntilTheLastImageGoes) {
-  std::string base = layer_of({file_entry("base", "b")}), a = layer_of({file_entry("a", "a")}), b = layer_of({file_entry("b", "b")});
+  std::string base = layer_of({file_entry("base", "b")}), a = layer_of({file_entry("a", "a")}),
+              b = layer_of({file_entry("b", "b")});
   ASSERT_TRUE(store->load_bytes(archive_of("a", {base, a}), false));
   ASSERT_TRUE(store->load_bytes(archive_of("b", {base, b}), false));
   EXPECT_EQ(count("layers"), 3u);
@@ -239,7 +252,7 @@ TEST_F(StoreTest, ADirectoryNamedOnlyBelowKeepsItsMode) {
   std::string id = store->load_bytes(archive_of("app", {base, upper}), false)->front().id;
   auto layers = store->lease_layers(id, "c").value();
   ASSERT_EQ(layers.size(), 2u);
-  struct stat st{};
+  struct stat st {};
   ASSERT_EQ(::stat((layers[1] + "/tmp").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, mode_t{01777});
   ASSERT_EQ(::stat((layers[1] + "/srv").c_str(), &st), 0);
@@ -249,14 +262,17 @@ TEST_F(StoreTest, ADirectoryNamedOnlyBelowKeepsItsMode) {
 }
 
 TEST_F(StoreTest, OverlayfsStacksTheLayers) {
-  std::string base = layer_of({directory_entry("etc"), file_entry("etc/gone", "1"), file_entry("etc/kept", "2"), directory_entry("var"), file_entry("var/old", "3")});
-  std::string upper = layer_of({directory_entry("etc"), file_entry("etc/.wh.gone", ""), directory_entry("var"), file_entry("var/.wh..wh..opq", ""), file_entry("var/new", "4")});
+  std::string base = layer_of({directory_entry("etc"), file_entry("etc/gone", "1"), file_entry("etc/kept", "2"),
+                               directory_entry("var"), file_entry("var/old", "3")});
+  std::string upper = layer_of({directory_entry("etc"), file_entry("etc/.wh.gone", ""), directory_entry("var"),
+                                file_entry("var/.wh..wh..opq", ""), file_entry("var/new", "4")});
   std::string id = store->load_bytes(archive_of("app", {base, upper}), false)->front().id;
   auto layers = store->lease_layers(id, "c").value();
   std::string merged = dir.path + "/merged";
   (void)file::make_dirs(merged);
   std::string options = "lowerdir=" + layers[1] + ":" + layers[0];
-  if (::mount("overlay", merged.c_str(), "overlay", MS_RDONLY, options.c_str()) != 0) GTEST_SKIP() << "overlayfs cannot be mounted here";
+  if (::mount("overlay", merged.c_str(), "overlay", MS_RDONLY, options.c_str()) != 0)
+    GTEST_SKIP() << "overlayfs cannot be mounted here";
   EXPECT_EQ(file::list(merged + "/etc").value(), std::vector<std::string>{"kept"});
   EXPECT_EQ(file::list(merged + "/var").value(), std::vector<std::string>{"new"});
   EXPECT_EQ(::umount2(merged.c_str(), MNT_DETACH), 0);

@@ -21,7 +21,7 @@ class Unpack : public ::testing::Test {
   }
   std::string root() const { return dir.path + "/root"; }
   struct stat stat_of(const std::string& name) const {
-    struct stat st{};
+    struct stat st {};
     EXPECT_EQ(::lstat((root() + "/" + name).c_str(), &st), 0) << name;
     return st;
   }
@@ -68,15 +68,16 @@ TEST_F(Unpack, TurnsWhiteoutsIntoThoseOfOverlayfs) {
 }
 
 TEST_F(Unpack, AWhiteoutHidesOnlyWhatIsBelow) {
-  ASSERT_TRUE(unpack({file_entry("kept", "mine"), file_entry(".wh.kept", ""), file_entry(".wh.dir", ""), directory_entry("dir"),
-                      file_entry("dir/new", "x")}));
+  ASSERT_TRUE(unpack({file_entry("kept", "mine"), file_entry(".wh.kept", ""), file_entry(".wh.dir", ""),
+                      directory_entry("dir"), file_entry("dir/new", "x")}));
   EXPECT_EQ(file::read(root() + "/kept").value(), "mine");
   EXPECT_EQ(xattr("dir", "trusted.overlay.opaque"), "y");
 }
 
 TEST_F(Unpack, ALaterEntryReplacesAnEarlierOne) {
-  ASSERT_TRUE(unpack({directory_entry("a"), file_entry("a/b", "x"), file_entry("a", "file"), file_entry("c", "long content"),
-                      file_entry("c", "short"), link_entry(TarType::symlink, "d", "c"), file_entry("d", "own")}));
+  ASSERT_TRUE(
+      unpack({directory_entry("a"), file_entry("a/b", "x"), file_entry("a", "file"), file_entry("c", "long content"),
+              file_entry("c", "short"), link_entry(TarType::symlink, "d", "c"), file_entry("d", "own")}));
   EXPECT_EQ(file::read(root() + "/a").value(), "file");
   EXPECT_EQ(file::read(root() + "/c").value(), "short");
   EXPECT_EQ(file::read(root() + "/d").value(), "own");
@@ -97,8 +98,8 @@ TEST_F(Unpack, IgnoresAttributesThatSteerOverlayfs) {
 }
 
 TEST_F(Unpack, FollowsLinksThatStayInside) {
-  ASSERT_TRUE(unpack({directory_entry("usr"), directory_entry("usr/lib"), link_entry(TarType::symlink, "lib", "usr/lib"),
-                      file_entry("lib/x", "x")}));
+  ASSERT_TRUE(unpack({directory_entry("usr"), directory_entry("usr/lib"),
+                      link_entry(TarType::symlink, "lib", "usr/lib"), file_entry("lib/x", "x")}));
   EXPECT_EQ(file::read(root() + "/usr/lib/x").value(), "x");
 }
 
