@@ -43,6 +43,7 @@ ControllerPtr make_csr_signer(Context context, const Options& options);
 ControllerPtr make_bootstrap_token_cleaner(Context context);
 
 ControllerPtr make_volume_binder(Context context);
-ControllerPtr make_local_path_provisioner(Context context);
+ControllerPtr make_local_path_provisioner(Context context, const Options& options);
+ControllerPtr make_volume_protection_controller(Context context);
 
 }  // namespace kcube::controllers

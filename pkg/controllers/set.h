@@ -1,6 +1,7 @@
 // The set of controllers that a server runs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,10 @@ struct Options {
   std::string cluster_cidr = "10.42.0.0/16";     // node i gets the i-th /24
   int node_cidr_mask = 24;
   std::chrono::seconds node_monitor_grace{40};   // without a Lease renewal: NotReady
+  // Volumes of the StorageClass "local-path" are directories below this, on the node of their first pod.
+  std::string local_path_root = "/var/lib/kcube/storage";
+  // Removes such a directory when its claim is gone. Without it directories stay (which is logged).
+  std::function<Result<void>(const std::string& node, const std::string& path)> remove_local_path;
   std::vector<std::string> disabled;             // names as in kube-controller-manager: "deployment", "cronjob", …
 };
 
