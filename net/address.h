@@ -26,7 +26,7 @@ inline std::string format_ipv4(uint32_t host_order) {
 }
 
 struct Prefix {
-  uint32_t address = 0;   // host order, masked
+  uint32_t address = 0;  // host order, masked
   uint8_t length = 0;
   uint32_t mask() const { return length == 0 ? 0 : ~uint32_t{0} << (32 - length); }
   bool contains(uint32_t ip) const { return (ip & mask()) == address; }

@@ -25,7 +25,7 @@ struct Tuple {
 };
 
 struct Flow {
-  std::string original;   // CTA_TUPLE_ORIG as it came, to name the flow by
+  std::string original;  // CTA_TUPLE_ORIG as it came, to name the flow by
   Tuple there, back;
 };
 
@@ -66,7 +66,8 @@ Flow parse(std::string_view payload) {
 
 bool is_stale(const Flow& flow, const FlowTargets& targets) {
   if (flow.there.protocol != IPPROTO_UDP) return false;
-  if (auto it = targets.find(flow.there.destination); it != targets.end()) return !it->second.contains(flow.back.source);
+  if (auto it = targets.find(flow.there.destination); it != targets.end())
+    return !it->second.contains(flow.back.source);
   auto any = targets.find({0, flow.there.destination.second});
   if (any == targets.end() || any->second.contains(flow.back.source)) return false;
   // Somebody's flow to the same port of another machine: not translated here, but its source is.

@@ -11,7 +11,7 @@
 
 namespace kcube::net {
 
-using AddressPort = std::pair<uint32_t, uint16_t>;   // host byte order; address 0 is any
+using AddressPort = std::pair<uint32_t, uint16_t>;  // host byte order; address 0 is any
 
 // Destinations as clients name them, and who may answer for each now.
 using FlowTargets = std::map<AddressPort, std::set<AddressPort>>;

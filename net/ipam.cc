@@ -36,7 +36,8 @@ Result<uint32_t> Ipam::allocate(const std::string& id) {
     by_owner_[id] = ip;
     return ip;
   }
-  return fail(Status(507, "InsufficientStorage", "no free pod address in " + format_ipv4(range_.address) + "/" + std::to_string(range_.length)));
+  return fail(Status(507, "InsufficientStorage",
+                     "no free pod address in " + format_ipv4(range_.address) + "/" + std::to_string(range_.length)));
 }
 
 Result<void> Ipam::release(const std::string& id) {

@@ -24,7 +24,8 @@ class Ipam {
   uint32_t address_of(const std::string& id) const;
 
  private:
-  Ipam(std::string directory, Prefix range) : directory_(std::move(directory)), range_(range), next_(range.address + 2) {}
+  Ipam(std::string directory, Prefix range)
+      : directory_(std::move(directory)), range_(range), next_(range.address + 2) {}
   std::string directory_;
   Prefix range_;
   uint32_t next_;

@@ -34,7 +34,8 @@ void read_vxlan(std::string_view info, LinkInfo& link) {
     for_each_attribute(data, [&](uint16_t leaf, std::string_view value) {
       if (leaf == IFLA_VXLAN_ID) link.vxlan_id = read_u32(value);
       if (leaf == IFLA_VXLAN_LOCAL) link.vxlan_local = ntohl(read_u32(value));
-      if (leaf == IFLA_VXLAN_PORT && value.size() >= 2) link.vxlan_port = static_cast<uint16_t>(uint8_t(value[0]) << 8 | uint8_t(value[1]));
+      if (leaf == IFLA_VXLAN_PORT && value.size() >= 2)
+        link.vxlan_port = static_cast<uint16_t>(uint8_t(value[0]) << 8 | uint8_t(value[1]));
     });
   });
 }
@@ -51,8 +52,10 @@ Result<void> tolerate(Result<void> r, std::initializer_list<int> errors) {
 Result<void> in_namespace(const Fd& netns, const std::function<Result<void>()>& action) {
   Result<void> result;
   std::thread([&] {
-    if (::setns(netns.get(), CLONE_NEWNET) != 0) result = fail(Status::from_errno("enter network namespace"));
-    else result = action();
+    if (::setns(netns.get(), CLONE_NEWNET) != 0)
+      result = fail(Status::from_errno("enter network namespace"));
+    else
+      result = action();
   }).join();
   return result;
 }
@@ -154,7 +157,8 @@ Result<void> Links::set_alias(const std::string& name) {
   return socket_.request(m, "set alias of " + name);
 }
 
-Result<void> Links::add_vxlan(const std::string& name, uint32_t id, uint16_t port, uint32_t local_ip, const std::string& mac, int mtu) {
+Result<void> Links::add_vxlan(const std::string& name, uint32_t id, uint16_t port, uint32_t local_ip,
+                              const std::string& mac, int mtu) {
   ifinfomsg header{};
   header.ifi_flags = header.ifi_change = IFF_UP;
   NetlinkMessage m;
@@ -237,7 +241,9 @@ NetlinkMessage route_message(uint16_t type, uint16_t flags, const Links::Route& 
   return m;
 }
 
-std::string route_name(const Links::Route& route) { return format_ipv4(route.to.address) + "/" + std::to_string(route.to.length); }
+std::string route_name(const Links::Route& route) {
+  return format_ipv4(route.to.address) + "/" + std::to_string(route.to.length);
+}
 
 }  // namespace
 
@@ -262,7 +268,9 @@ Result<std::vector<Links::Route>> Links::routes() {
     if (reply.payload.size() < sizeof route) return;
     std::memcpy(&route, reply.payload.data(), sizeof route);
     if (route.rtm_dst_len == 0) return;  // the default route uses nothing
-    Route found{.to = {0, route.rtm_dst_len}, .local = route.rtm_table == RT_TABLE_LOCAL, .ours = route.rtm_protocol == kRouteProtocol};
+    Route found{.to = {0, route.rtm_dst_len},
+                .local = route.rtm_table == RT_TABLE_LOCAL,
+                .ours = route.rtm_protocol == kRouteProtocol};
     for_each_attribute(reply.payload.substr(sizeof route), [&](uint16_t type, std::string_view data) {
       if (type == RTA_DST) found.to.address = ntohl(read_u32(data));
       if (type == RTA_OIF) found.index = static_cast<int>(read_u32(data));
@@ -314,7 +322,8 @@ Result<uint32_t> Links::source_for(uint32_t to) {
 
 namespace {
 
-Result<void> neighbour(NetlinkSocket& socket, uint16_t type, uint16_t flags, int index, uint32_t ip, const std::string& mac, uint32_t remote) {
+Result<void> neighbour(NetlinkSocket& socket, uint16_t type, uint16_t flags, int index, uint32_t ip,
+                       const std::string& mac, uint32_t remote) {
   ndmsg header{};
   header.ndm_family = AF_INET;
   header.ndm_ifindex = index;

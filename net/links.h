@@ -18,8 +18,8 @@ Result<void> in_namespace(const Fd& netns, const std::function<Result<void>()>& 
 struct LinkInfo {
   int index = 0;
   std::string name;
-  std::string mac;     // 6 bytes
-  std::string alias;   // kAlias: ours
+  std::string mac;    // 6 bytes
+  std::string alias;  // kAlias: ours
   // Of a VXLAN.
   uint32_t vxlan_id = 0, vxlan_local = 0;
   uint16_t vxlan_port = 0;
@@ -37,13 +37,15 @@ class Links {
   Result<std::vector<LinkInfo>> list();
   // 0 when there is none.
   int index_of(const std::string& name);
-  // With a fixed link address: a bridge without one takes its lowest port's, and pods' neighbour entries would go stale.
+  // With a fixed link address: a bridge without one takes its lowest port's, and pods' neighbour entries would go
+  // stale.
   Result<void> add_bridge(const std::string& name, const std::string& mac, int mtu);
-  // A pair whose other end is `peer` inside `netns`. Behind a bridge packets may go back where they came from: a pod's to
-  // itself by its service, seen there when bridge netfilter is on.
+  // A pair whose other end is `peer` inside `netns`. Behind a bridge packets may go back where they came from: a pod's
+  // to itself by its service, seen there when bridge netfilter is on.
   Result<void> add_veth(const std::string& name, const std::string& peer, const Fd& netns, int master, int mtu);
-  Result<void> add_vxlan(const std::string& name, uint32_t id, uint16_t port, uint32_t local_ip, const std::string& mac, int mtu);
-  Result<void> remove(const std::string& name);    // a missing link is fine
+  Result<void> add_vxlan(const std::string& name, uint32_t id, uint16_t port, uint32_t local_ip, const std::string& mac,
+                         int mtu);
+  Result<void> remove(const std::string& name);  // a missing link is fine
   Result<void> set_up(int index);
   Result<void> add_address(int index, uint32_t ip, uint8_t prefix_length);
   Result<void> remove_address(int index, uint32_t ip, uint8_t prefix_length);
@@ -51,14 +53,14 @@ class Links {
   struct Route {
     Prefix to;
     int index = 0;
-    uint32_t via = 0;        // 0: on the link
-    uint32_t source = 0;     // 0: chosen by the kernel
-    bool onlink = false;     // `via` is reachable on the link whatever the addresses say
-    bool local = false;      // delivered to this machine
-    bool ours = true;        // has kRouteProtocol
+    uint32_t via = 0;     // 0: on the link
+    uint32_t source = 0;  // 0: chosen by the kernel
+    bool onlink = false;  // `via` is reachable on the link whatever the addresses say
+    bool local = false;   // delivered to this machine
+    bool ours = true;     // has kRouteProtocol
   };
-  Result<void> add_route(const Route& route);      // replaces the same destination
-  Result<void> remove_route(const Route& route);   // a missing route is fine
+  Result<void> add_route(const Route& route);     // replaces the same destination
+  Result<void> remove_route(const Route& route);  // a missing route is fine
   // Every IPv4 route but default ones, those of addresses included.
   Result<std::vector<Route>> routes();
   struct Address {

@@ -99,7 +99,8 @@ Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return fail(Status::from_errno("bind netlink socket"));
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+    return fail(Status::from_errno("bind netlink socket"));
   return NetlinkSocket(std::move(fd));
 }
 
@@ -108,12 +109,16 @@ Result<void> NetlinkSocket::send(NetlinkMessage& message, std::string_view what)
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   // A message must fit the buffer: one of tens of thousands of services needs more than we begin with.
-  if (auto size = static_cast<int>(std::min<size_t>(bytes.size(), 1 << 29)); size > kSendBuffer) (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
-  if (::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel) < 0) return fail(Status::from_errno(what));
+  if (auto size = static_cast<int>(std::min<size_t>(bytes.size(), 1 << 29)); size > kSendBuffer)
+    (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+  if (::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel) < 0)
+    return fail(Status::from_errno(what));
   return {};
 }
 
-Result<void> NetlinkSocket::request(NetlinkMessage& message, std::string_view what) { return batch(message, message.count(), what); }
+Result<void> NetlinkSocket::request(NetlinkMessage& message, std::string_view what) {
+  return batch(message, message.count(), what);
+}
 
 Result<void> NetlinkSocket::batch(NetlinkMessage& messages, size_t acknowledged, std::string_view what) {
   if (auto r = send(messages, what); !r) return r;
@@ -142,7 +147,8 @@ Result<void> NetlinkSocket::batch(NetlinkMessage& messages, size_t acknowledged,
   return fail(Status::from_errno(what, first_error));
 }
 
-Result<void> NetlinkSocket::dump(NetlinkMessage& message, std::string_view what, const std::function<void(const NetlinkReply&)>& visit) {
+Result<void> NetlinkSocket::dump(NetlinkMessage& message, std::string_view what,
+                                 const std::function<void(const NetlinkReply&)>& visit) {
   if (auto r = send(message, what); !r) return r;
   std::string buffer(kReadBuffer, '\0');
   while (true) {

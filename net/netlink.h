@@ -25,7 +25,7 @@ class NetlinkMessage {
     return *this;
   }
   void put(uint16_t attribute, const void* data, size_t size);
-  void put_string(uint16_t attribute, std::string_view text);   // with its terminating zero
+  void put_string(uint16_t attribute, std::string_view text);  // with its terminating zero
   void put_u8(uint16_t attribute, uint8_t v) { put(attribute, &v, sizeof v); }
   void put_u16(uint16_t attribute, uint16_t v) { put(attribute, &v, sizeof v); }
   void put_u32(uint16_t attribute, uint32_t v) { put(attribute, &v, sizeof v); }
@@ -54,7 +54,7 @@ class NetlinkMessage {
 // A received message: its type and the bytes after the family's header.
 struct NetlinkReply {
   uint16_t type;
-  std::string_view payload;   // header of the family and attributes
+  std::string_view payload;  // header of the family and attributes
 };
 
 // Attributes in `bytes`, in order; stops at the first malformed one.
@@ -67,7 +67,8 @@ class NetlinkSocket {
   // Sends one message with NLM_F_ACK and waits for its acknowledgement. `what` names the action in errors.
   Result<void> request(NetlinkMessage& message, std::string_view what);
   // Sends a dump request and hands over each reply.
-  Result<void> dump(NetlinkMessage& message, std::string_view what, const std::function<void(const NetlinkReply&)>& visit);
+  Result<void> dump(NetlinkMessage& message, std::string_view what,
+                    const std::function<void(const NetlinkReply&)>& visit);
   // Sends a batch whose messages ask for no acknowledgement but the last before the end; the first error fails it.
   Result<void> batch(NetlinkMessage& messages, size_t acknowledged, std::string_view what);
   const Fd& fd() const { return fd_; }

@@ -1,8 +1,9 @@
 // The network of one node: bridge, pods' links and addresses, the overlay to other nodes, services.
 //
 // Knows nothing of the Kubernetes API: plain structs in. Speaks netlink and nf_tables itself, runs no external
-// command. Everything made here carries the cluster's own names (links "<prefix>…", one nft table), so that remove_all()
-// finds it again after a kill -9. Thread-safe. Sources: rtnetlink(7), KEP-2, nftables wiki; figures in ARCHITECTURE.md.
+// command. Everything made here carries the cluster's own names (links "<prefix>…", one nft table), so that
+// remove_all() finds it again after a kill -9. Thread-safe. Sources: rtnetlink(7), KEP-2, nftables wiki; figures in
+// ARCHITECTURE.md.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +20,13 @@ namespace kcube::net {
 enum class Protocol : uint8_t { tcp = 6, udp = 17, sctp = 132 };
 
 struct NodeNetworkOptions {
-  std::string prefix = "kcube";      // 8 characters at most: bridge "<prefix>0", overlay "<prefix>vx", table "<prefix>"
-  std::string pod_cidr;              // this node's, e.g. "10.42.0.0/24"
-  std::string cluster_cidr;          // all pods', e.g. "10.42.0.0/16"
-  std::string service_cidr;          // e.g. "10.43.0.0/16"
-  std::string node_ip;               // this node's address towards the others
-  std::string dns_vip;               // the cluster DNS address, made local on this node so that our server can bind it
-  std::string state_dir;             // addresses given out are remembered here over a restart
+  std::string prefix = "kcube";  // 8 characters at most: bridge "<prefix>0", overlay "<prefix>vx", table "<prefix>"
+  std::string pod_cidr;          // this node's, e.g. "10.42.0.0/24"
+  std::string cluster_cidr;      // all pods', e.g. "10.42.0.0/16"
+  std::string service_cidr;      // e.g. "10.43.0.0/16"
+  std::string node_ip;           // this node's address towards the others
+  std::string dns_vip;           // the cluster DNS address, made local on this node so that our server can bind it
+  std::string state_dir;         // addresses given out are remembered here over a restart
   uint16_t node_port_first = 30000, node_port_last = 32767;
   uint32_t vxlan_id = 42;
   uint16_t vxlan_port = 4789;
@@ -34,12 +35,12 @@ struct NodeNetworkOptions {
 struct HostPort {
   Protocol protocol = Protocol::tcp;
   uint16_t host_port = 0, container_port = 0;
-  std::string host_ip;               // empty: every local address
+  std::string host_ip;  // empty: every local address
 };
 
 struct AttachRequest {
-  std::string id;                    // of the sandbox; names the link and the address
-  Fd netns;                          // the pod's network namespace
+  std::string id;  // of the sandbox; names the link and the address
+  Fd netns;        // the pod's network namespace
   std::vector<HostPort> host_ports;
 };
 
@@ -53,21 +54,21 @@ struct Peer {
 struct Endpoint {
   std::string ip;
   uint16_t port = 0;
-  bool local = false;                // on this node (for the Local traffic policies)
+  bool local = false;  // on this node (for the Local traffic policies)
   bool operator==(const Endpoint&) const = default;
 };
 
 // One port of one service as this node must serve it.
 struct ServicePort {
-  std::string key;                   // "namespace/name:port", unique
+  std::string key;  // "namespace/name:port", unique
   std::vector<std::string> cluster_ips;
-  std::vector<std::string> external_ips;   // externalIPs and load-balancer addresses
+  std::vector<std::string> external_ips;  // externalIPs and load-balancer addresses
   Protocol protocol = Protocol::tcp;
   uint16_t port = 0;
-  uint16_t node_port = 0;            // 0: none
-  std::vector<Endpoint> endpoints;   // none: connections are refused at once (ICMP port unreachable)
-  uint32_t affinity_seconds = 0;     // sessionAffinity: ClientIP; 0: none
-  bool internal_local = false, external_local = false;   // traffic policies
+  uint16_t node_port = 0;                               // 0: none
+  std::vector<Endpoint> endpoints;                      // none: connections are refused at once (ICMP port unreachable)
+  uint32_t affinity_seconds = 0;                        // sessionAffinity: ClientIP; 0: none
+  bool internal_local = false, external_local = false;  // traffic policies
   bool operator==(const ServicePort&) const = default;
 };
 
@@ -75,7 +76,8 @@ class NodeNetwork {
  public:
   virtual ~NodeNetwork() = default;
 
-  // A veth pair, an address of pod_cidr, routes and host ports. Idempotent by id: a second call returns the same address.
+  // A veth pair, an address of pod_cidr, routes and host ports. Idempotent by id: a second call returns the same
+  // address.
   virtual Result<std::vector<std::string>> attach(AttachRequest request) = 0;
   virtual Result<void> detach(const std::string& id) = 0;
   // Ids with an address in memory or on disk: after a restart the caller detaches those it no longer knows.

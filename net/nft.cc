@@ -293,7 +293,8 @@ void NftTransaction::flush_set(const std::string& set) {
   message_.put_string(NFTA_SET_ELEM_LIST_SET, set);
 }
 
-void NftTransaction::element_message(uint16_t type, uint16_t flags, const std::string& set, const std::vector<NftElement>& elements, bool with_data) {
+void NftTransaction::element_message(uint16_t type, uint16_t flags, const std::string& set,
+                                     const std::vector<NftElement>& elements, bool with_data) {
   for (size_t first = 0; first < elements.size(); first += kElementsPerMessage) {
     begin(type, flags);
     message_.put_string(NFTA_SET_ELEM_LIST_TABLE, table_);
@@ -304,8 +305,10 @@ void NftTransaction::element_message(uint16_t type, uint16_t flags, const std::s
         message_.nest(NFTA_LIST_ELEM, [&] {
           put_data(message_, NFTA_SET_ELEM_KEY, e.key);
           if (!with_data) return;
-          if (!e.verdict_chain.empty()) put_verdict(message_, NFTA_SET_ELEM_DATA, NFT_GOTO, e.verdict_chain);
-          else if (!e.data.empty()) put_data(message_, NFTA_SET_ELEM_DATA, e.data);
+          if (!e.verdict_chain.empty())
+            put_verdict(message_, NFTA_SET_ELEM_DATA, NFT_GOTO, e.verdict_chain);
+          else if (!e.data.empty())
+            put_data(message_, NFTA_SET_ELEM_DATA, e.data);
         });
       }
     });

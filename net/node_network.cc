@@ -18,7 +18,7 @@
 namespace kcube::net {
 namespace {
 
-constexpr int kOverlayOverhead = 50;   // VXLAN over IPv4
+constexpr int kOverlayOverhead = 50;  // VXLAN over IPv4
 constexpr int kMtu = 1500;
 
 std::string bridge_name(const std::string& prefix) { return prefix + "0"; }
@@ -32,7 +32,12 @@ std::string veth_name(const std::string& prefix, const std::string& id) {
 }
 
 std::string mac_of(char second, uint32_t ip) {
-  return {'\x02', second, static_cast<char>(ip >> 24), static_cast<char>(ip >> 16), static_cast<char>(ip >> 8), static_cast<char>(ip)};
+  return {'\x02',
+          second,
+          static_cast<char>(ip >> 24),
+          static_cast<char>(ip >> 16),
+          static_cast<char>(ip >> 8),
+          static_cast<char>(ip)};
 }
 // The overlay address of a node follows from its IP, so that peers need no exchange: locally administered, 02:6b:IP.
 std::string overlay_mac(uint32_t ip) { return mac_of('\x6b', ip); }
@@ -45,13 +50,19 @@ std::string bridge_mac(uint32_t gateway) { return mac_of('\x6c', gateway); }
 
 void set_sysctl(const std::string& path, std::string_view value) {
   if (auto current = file::read("/proc/sys/" + path, 64); current && trim(*current) == value) return;
-  if (auto r = file::write("/proc/sys/" + path, value); !r) log::warn("net", "cannot set sysctl", {{"name", path}, {"error", r.error()}});
+  if (auto r = file::write("/proc/sys/" + path, value); !r)
+    log::warn("net", "cannot set sysctl", {{"name", path}, {"error", r.error()}});
 }
 
 class NodeNetworkImpl final : public NodeNetwork {
  public:
   NodeNetworkImpl(NodeNetworkOptions options, Links links, Links removing, NetlinkSocket nft, Ipam ipam)
-      : options_(std::move(options)), links_(std::move(links)), removing_(std::move(removing)), nft_(std::move(nft)), ipam_(std::move(ipam)), services_(nft_, options_) {}
+      : options_(std::move(options)),
+        links_(std::move(links)),
+        removing_(std::move(removing)),
+        nft_(std::move(nft)),
+        ipam_(std::move(ipam)),
+        services_(nft_, options_) {}
 
   Result<void> open() {
     if (auto r = open_bridge(); !r) return r;
@@ -60,7 +71,7 @@ class NodeNetworkImpl final : public NodeNetwork {
     set_sysctl("net/ipv4/conf/all/send_redirects", "0");
     for (const std::string& name : {bridge_name(options_.prefix), overlay_ != 0 ? overlay_name(options_.prefix) : ""}) {
       if (name.empty()) continue;
-      set_sysctl("net/ipv4/conf/" + name + "/route_localnet", "1");   // node ports on 127.0.0.1
+      set_sysctl("net/ipv4/conf/" + name + "/route_localnet", "1");  // node ports on 127.0.0.1
       set_sysctl("net/ipv4/conf/" + name + "/send_redirects", "0");
       set_sysctl("net/ipv4/conf/" + name + "/rp_filter", "0");
     }
@@ -165,14 +176,19 @@ class NodeNetworkImpl final : public NodeNetwork {
     if (!all) return fail(all.error());
     for (const LinkInfo& link : *all) {
       if (link.name != name) continue;
-      if (link.vxlan_id == options_.vxlan_id && link.vxlan_local == *local && link.vxlan_port == options_.vxlan_port) overlay_ = link.index;
+      if (link.vxlan_id == options_.vxlan_id && link.vxlan_local == *local && link.vxlan_port == options_.vxlan_port)
+        overlay_ = link.index;
       // Its parameters cannot be changed in place.
-      else if (auto r = links_.remove(name); !r) return r;
+      else if (auto r = links_.remove(name); !r)
+        return r;
     }
     if (overlay_ != 0) {
       if (auto r = recall_peers(); !r) return r;
     } else {
-      if (auto r = links_.add_vxlan(name, options_.vxlan_id, options_.vxlan_port, *local, overlay_mac(*local), kMtu - kOverlayOverhead); !r) return r;
+      if (auto r = links_.add_vxlan(name, options_.vxlan_id, options_.vxlan_port, *local, overlay_mac(*local),
+                                    kMtu - kOverlayOverhead);
+          !r)
+        return r;
       overlay_ = links_.index_of(name);
     }
     // The overlay's own address is the network address of the node's range: unused by pods, known to the peers.
@@ -187,7 +203,8 @@ class NodeNetworkImpl final : public NodeNetwork {
     if (!routes) return fail(routes.error());
     for (const Links::Neighbour& n : *neighbours)
       for (const Links::Route& route : *routes)
-        if (route.index == overlay_ && route.via == n.ip && route.ours) peers_.insert({ip_of_overlay_mac(n.mac), route.to.address, route.to.length});
+        if (route.index == overlay_ && route.via == n.ip && route.ours)
+          peers_.insert({ip_of_overlay_mac(n.mac), route.to.address, route.to.length});
     return {};
   }
 
@@ -238,7 +255,8 @@ class NodeNetworkImpl final : public NodeNetwork {
     if (ports.empty()) return {};
     std::string text;
     for (const HostPort& p : ports)
-      text += std::to_string(static_cast<int>(p.protocol)) + " " + std::to_string(p.host_port) + " " + std::to_string(p.container_port) + " " + p.host_ip + "\n";
+      text += std::to_string(static_cast<int>(p.protocol)) + " " + std::to_string(p.host_port) + " " +
+              std::to_string(p.container_port) + " " + p.host_ip + "\n";
     if (auto r = file::make_dirs(options_.state_dir + "/hostports", 0700); !r) return r;
     return file::write_atomic(host_ports_file(id), text, 0600);
   }
@@ -250,7 +268,9 @@ class NodeNetworkImpl final : public NodeNetwork {
     for (std::string_view line : split(*text, '\n')) {
       auto parts = split(line, ' ');
       if (parts.size() < 4) continue;
-      out.push_back({static_cast<Protocol>(parse_int<int>(parts[0]).value_or(6)), parse_int<uint16_t>(parts[1]).value_or(0), parse_int<uint16_t>(parts[2]).value_or(0), std::string(parts[3])});
+      out.push_back({static_cast<Protocol>(parse_int<int>(parts[0]).value_or(6)),
+                     parse_int<uint16_t>(parts[1]).value_or(0), parse_int<uint16_t>(parts[2]).value_or(0),
+                     std::string(parts[3])});
     }
     return out;
   }
@@ -261,8 +281,8 @@ class NodeNetworkImpl final : public NodeNetwork {
   NetlinkSocket nft_;
   Ipam ipam_;
   ServiceTable services_;
-  std::mutex mutex_;            // everything but `removing_`
-  std::mutex removing_mutex_;   // taken alone
+  std::mutex mutex_;           // everything but `removing_`
+  std::mutex removing_mutex_;  // taken alone
   int bridge_ = 0, overlay_ = 0;
   std::set<Link> peers_;
 };
@@ -271,9 +291,12 @@ class NodeNetworkImpl final : public NodeNetwork {
 
 Result<std::unique_ptr<NodeNetwork>> open_network(const NodeNetworkOptions& options) {
   auto pods = parse_prefix(options.pod_cidr);
-  if (!pods || pods->length > 30) return fail(Status::bad_request("pod range \"" + options.pod_cidr + "\" is no IPv4 prefix of /30 or shorter"));
-  if (!parse_prefix(options.service_cidr)) return fail(Status::bad_request("service range \"" + options.service_cidr + "\" is no IPv4 prefix"));
-  if (options.prefix.empty() || options.prefix.size() > 8) return fail(Status::bad_request("network prefix \"" + options.prefix + "\" must have 1 to 8 characters"));
+  if (!pods || pods->length > 30)
+    return fail(Status::bad_request("pod range \"" + options.pod_cidr + "\" is no IPv4 prefix of /30 or shorter"));
+  if (!parse_prefix(options.service_cidr))
+    return fail(Status::bad_request("service range \"" + options.service_cidr + "\" is no IPv4 prefix"));
+  if (options.prefix.empty() || options.prefix.size() > 8)
+    return fail(Status::bad_request("network prefix \"" + options.prefix + "\" must have 1 to 8 characters"));
   auto links = Links::open(), removing = Links::open();
   if (!links) return fail(links.error());
   if (!removing) return fail(removing.error());
@@ -281,7 +304,8 @@ Result<std::unique_ptr<NodeNetwork>> open_network(const NodeNetworkOptions& opti
   if (!nft) return fail(nft.error());
   auto ipam = Ipam::open(options.state_dir + "/addresses", *pods);
   if (!ipam) return fail(ipam.error());
-  auto network = std::make_unique<NodeNetworkImpl>(options, std::move(*links), std::move(*removing), std::move(*nft), std::move(*ipam));
+  auto network = std::make_unique<NodeNetworkImpl>(options, std::move(*links), std::move(*removing), std::move(*nft),
+                                                   std::move(*ipam));
   if (auto r = network->open(); !r) return fail(r.error());
   return network;
 }
@@ -335,7 +359,8 @@ Result<std::string> default_address() {
   if (!all) return fail(all.error());
   for (const Links::Address& address : *addresses) {
     // Those of our own bridges would be another answer after a restart.
-    bool ours = std::ranges::any_of(*all, [&](const LinkInfo& link) { return link.index == address.index && link.alias == kAlias; });
+    bool ours = std::ranges::any_of(
+        *all, [&](const LinkInfo& link) { return link.index == address.index && link.alias == kAlias; });
     if (!ours && (address.ip >> 24) != 127) return format_ipv4(address.ip);
   }
   return std::string("127.0.0.1");

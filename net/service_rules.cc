@@ -14,13 +14,15 @@ namespace {
 using namespace rules;
 
 constexpr uint32_t kSourceOffset = 12, kDestinationOffset = 16;
-constexpr uint32_t kAffinityBound = 65536;   // clients remembered; one beyond is spread anew each time
+constexpr uint32_t kAffinityBound = 65536;  // clients remembered; one beyond is spread anew each time
 
 // Destination address (or zero), protocol and port into the first three registers.
 NftRule load_destination(bool any_address) {
   NftRule r;
-  if (any_address) r.immediate(kAddress, std::string(4, '\0'));
-  else r.payload(NFT_PAYLOAD_NETWORK_HEADER, kDestinationOffset, 4, kAddress);
+  if (any_address)
+    r.immediate(kAddress, std::string(4, '\0'));
+  else
+    r.payload(NFT_PAYLOAD_NETWORK_HEADER, kDestinationOffset, 4, kAddress);
   r.meta(NFT_META_L4PROTO, kProtocol);
   r.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, kDport);
   return r;
@@ -28,14 +30,18 @@ NftRule load_destination(bool any_address) {
 
 void load_affinity_key(NftRule& r, bool any_address) {
   r.payload(NFT_PAYLOAD_NETWORK_HEADER, kSourceOffset, 4, kAffinityKey);
-  if (any_address) r.immediate(kAffinityKey + 1, std::string(4, '\0'));
-  else r.payload(NFT_PAYLOAD_NETWORK_HEADER, kDestinationOffset, 4, kAffinityKey + 1);
+  if (any_address)
+    r.immediate(kAffinityKey + 1, std::string(4, '\0'));
+  else
+    r.payload(NFT_PAYLOAD_NETWORK_HEADER, kDestinationOffset, 4, kAffinityKey + 1);
   r.meta(NFT_META_L4PROTO, kAffinityKey + 2).payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, kAffinityKey + 3);
 }
 
 NftRule set_masquerade_mark() {
   NftRule r;
-  r.meta(NFT_META_MARK, kScratch).bitwise_or(kScratch, kScratch, host32_bytes(kMasqueradeMark)).set_meta(NFT_META_MARK, kScratch);
+  r.meta(NFT_META_MARK, kScratch)
+      .bitwise_or(kScratch, kScratch, host32_bytes(kMasqueradeMark))
+      .set_meta(NFT_META_MARK, kScratch);
   return r;
 }
 
@@ -50,7 +56,9 @@ void match_state(NftRule& r, uint32_t bits, bool any) {
   r.compare(any ? NFT_CMP_NEQ : NFT_CMP_EQ, kScratch, host32_bytes(0));
 }
 
-void match_tcp(NftRule& r, bool tcp) { r.meta(NFT_META_L4PROTO, kScratch).compare(tcp ? NFT_CMP_EQ : NFT_CMP_NEQ, kScratch, byte(IPPROTO_TCP)); }
+void match_tcp(NftRule& r, bool tcp) {
+  r.meta(NFT_META_L4PROTO, kScratch).compare(tcp ? NFT_CMP_EQ : NFT_CMP_NEQ, kScratch, byte(IPPROTO_TCP));
+}
 
 void refuse(NftRule& r, bool tcp) { tcp ? r.reject_tcp_reset() : r.reject_port_unreachable(); }
 
@@ -60,12 +68,30 @@ Prefix prefix_or(const std::string& text, const Prefix& other = {}) { return par
 
 void ServiceTable::create(NftTransaction& t) {
   t.add_table(shape());
-  t.add_set({.name = "svc", .key_type = nft_type({kIpv4, kProto, kPort}), .key_bytes = 12, .map = true, .verdict = true});
+  t.add_set(
+      {.name = "svc", .key_type = nft_type({kIpv4, kProto, kPort}), .key_bytes = 12, .map = true, .verdict = true});
   t.add_set({.name = "np", .key_type = nft_type({kProto, kPort}), .key_bytes = 8, .map = true, .verdict = true});
-  t.add_set({.name = "ep", .key_type = nft_type({kIpv4, kProto, kPort, kMark}), .key_bytes = 16, .data_type = nft_type({kIpv4, kPort}), .data_bytes = 8, .map = true});
-  t.add_set({.name = "hp", .key_type = nft_type({kIpv4, kProto, kPort}), .key_bytes = 12, .data_type = nft_type({kIpv4, kPort}), .data_bytes = 8, .map = true});
-  t.add_set({.name = "aff", .key_type = nft_type({kIpv4, kIpv4, kProto, kPort}), .key_bytes = 16, .data_type = nft_type({kIpv4, kPort}), .data_bytes = 8, .size = kAffinityBound,
-             .map = true, .dynamic = true, .timeout = true});
+  t.add_set({.name = "ep",
+             .key_type = nft_type({kIpv4, kProto, kPort, kMark}),
+             .key_bytes = 16,
+             .data_type = nft_type({kIpv4, kPort}),
+             .data_bytes = 8,
+             .map = true});
+  t.add_set({.name = "hp",
+             .key_type = nft_type({kIpv4, kProto, kPort}),
+             .key_bytes = 12,
+             .data_type = nft_type({kIpv4, kPort}),
+             .data_bytes = 8,
+             .map = true});
+  t.add_set({.name = "aff",
+             .key_type = nft_type({kIpv4, kIpv4, kProto, kPort}),
+             .key_bytes = 16,
+             .data_type = nft_type({kIpv4, kPort}),
+             .data_bytes = 8,
+             .size = kAffinityBound,
+             .map = true,
+             .dynamic = true,
+             .timeout = true});
   t.add_set({.name = "live", .key_type = nft_type({kIpv4, kProto, kPort, kIpv4, kPort}), .key_bytes = 20});
   t.add_set({.name = "none", .key_type = nft_type({kIpv4, kProto, kPort}), .key_bytes = 12});
   t.add_set({.name = "hairpin", .key_type = nft_type({kIpv4, kIpv4}), .key_bytes = 8});
@@ -98,19 +124,30 @@ void ServiceTable::address_rules(NftTransaction& t) {
   // The service range is local here too, but it is not this node's.
   NftRule to_local;
   match_prefix(to_local, kDestinationOffset, prefix_or(options_.service_cidr), false);
-  to_local.fib_address_type(kScratch, false).compare(NFT_CMP_EQ, kScratch, host32_bytes(RTN_LOCAL)).verdict(NFT_JUMP, "local");
+  to_local.fib_address_type(kScratch, false)
+      .compare(NFT_CMP_EQ, kScratch, host32_bytes(RTN_LOCAL))
+      .verdict(NFT_JUMP, "local");
   t.add_rule("services", to_local);
-  for (bool any_address : {false, true}) t.add_rule("local", load_destination(any_address).lookup_map("hp", kAddress, kData).dnat(kData, kData + 1));
+  for (bool any_address : {false, true})
+    t.add_rule("local", load_destination(any_address).lookup_map("hp", kAddress, kData).dnat(kData, kData + 1));
   NftRule node_port;
-  node_port.meta(NFT_META_L4PROTO, kAddress).payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, kProtocol).lookup_verdict("np", kAddress);
+  node_port.meta(NFT_META_L4PROTO, kAddress)
+      .payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, kProtocol)
+      .lookup_verdict("np", kAddress);
   t.add_rule("local", node_port);
 }
 
 // Sources are rewritten for: what was marked, a pod that reached itself, loopback to a pod, pods to the world.
 void ServiceTable::source_rules(NftTransaction& t) {
-  t.add_rule("postrouting", NftRule().meta(NFT_META_MARK, kScratch).bitwise_and(kScratch, kScratch, host32_bytes(kMasqueradeMark))
-                                .compare(NFT_CMP_EQ, kScratch, host32_bytes(kMasqueradeMark)).masquerade());
-  t.add_rule("postrouting", NftRule().payload(NFT_PAYLOAD_NETWORK_HEADER, kSourceOffset, 8, kAddress).lookup("hairpin", kAddress).masquerade());
+  t.add_rule("postrouting", NftRule()
+                                .meta(NFT_META_MARK, kScratch)
+                                .bitwise_and(kScratch, kScratch, host32_bytes(kMasqueradeMark))
+                                .compare(NFT_CMP_EQ, kScratch, host32_bytes(kMasqueradeMark))
+                                .masquerade());
+  t.add_rule("postrouting", NftRule()
+                                .payload(NFT_PAYLOAD_NETWORK_HEADER, kSourceOffset, 8, kAddress)
+                                .lookup("hairpin", kAddress)
+                                .masquerade());
   Prefix pods = prefix_or(options_.pod_cidr), cluster = prefix_or(options_.cluster_cidr, pods);
   NftRule loopback;
   match_prefix(loopback, kSourceOffset, {0x7f000000, 8});
@@ -119,7 +156,7 @@ void ServiceTable::source_rules(NftTransaction& t) {
   NftRule world;
   match_prefix(world, kSourceOffset, pods);
   match_prefix(world, kDestinationOffset, cluster, false);
-  match_prefix(world, kDestinationOffset, {0xe0000000, 4}, false);   // multicast stays as it is
+  match_prefix(world, kDestinationOffset, {0xe0000000, 4}, false);  // multicast stays as it is
   t.add_rule("postrouting", world.masquerade());
 }
 
@@ -134,7 +171,9 @@ void ServiceTable::filter_rules(NftTransaction& t) {
   for (bool tcp : {true, false}) {
     NftRule leftover;
     match_prefix(leftover, kDestinationOffset, prefix_or(options_.service_cidr));
-    if (auto dns = parse_ipv4(options_.dns_vip)) leftover.payload(NFT_PAYLOAD_NETWORK_HEADER, kDestinationOffset, 4, kScratch).compare(NFT_CMP_NEQ, kScratch, be32_bytes(*dns));
+    if (auto dns = parse_ipv4(options_.dns_vip))
+      leftover.payload(NFT_PAYLOAD_NETWORK_HEADER, kDestinationOffset, 4, kScratch)
+          .compare(NFT_CMP_NEQ, kScratch, be32_bytes(*dns));
     match_tcp(leftover, tcp);
     refuse(leftover, tcp);
     t.add_rule("input", leftover);
@@ -160,10 +199,13 @@ void ServiceTable::filter_rules(NftTransaction& t) {
   }
 }
 
-// "n3" spreads over three; z: of any address; a60: with affinity of a minute; m: masquerades; "e1-3": one of three local.
+// "n3" spreads over three; z: of any address; a60: with affinity of a minute; m: masquerades; "e1-3": one of three
+// local.
 std::string ServiceTable::chain_for(const Spread& s, NftTransaction& t) {
-  std::string suffix = std::string(s.any_address ? "z" : "") + (s.affinity_seconds > 0 ? "a" + std::to_string(s.affinity_seconds) : "");
-  std::string name = (s.local_only ? "e" + std::to_string(s.local) + "-" : "n") + std::to_string(s.endpoints) + suffix + (s.masquerade ? "m" : "");
+  std::string suffix =
+      std::string(s.any_address ? "z" : "") + (s.affinity_seconds > 0 ? "a" + std::to_string(s.affinity_seconds) : "");
+  std::string name = (s.local_only ? "e" + std::to_string(s.local) + "-" : "n") + std::to_string(s.endpoints) + suffix +
+                     (s.masquerade ? "m" : "");
   if (!chains_.insert(name).second) return name;
   fresh_chains_.push_back(name);
   Spread all = s, local = s;
@@ -186,14 +228,17 @@ std::string ServiceTable::chain_for(const Spread& s, NftTransaction& t) {
   }
   std::string plain = s.masquerade ? chain_for(all, t) : "";
   t.add_chain(name);
-  t.flush_chain(name);   // one of a former process may be there
+  t.flush_chain(name);  // one of a former process may be there
   if (s.masquerade) {
     t.add_rule(name, set_masquerade_mark());
     t.add_rule(name, NftRule().verdict(NFT_GOTO, plain));
   } else if (s.affinity_seconds > 0) {
     affinity_rules(name, s, t);
   } else {
-    t.add_rule(name, load_destination(s.any_address).random(static_cast<uint32_t>(s.endpoints), kIndex).lookup_map("ep", kAddress, kData).dnat(kData, kData + 1));
+    t.add_rule(name, load_destination(s.any_address)
+                         .random(static_cast<uint32_t>(s.endpoints), kIndex)
+                         .lookup_map("ep", kAddress, kData)
+                         .dnat(kData, kData + 1));
   }
   return name;
 }
@@ -205,11 +250,18 @@ void ServiceTable::affinity_rules(const std::string& chain, const Spread& s, Nft
   load_affinity_key(again, s.any_address);
   again.lookup_map("aff", kAffinityKey, kRemembered).lookup("live", kAddress);
   t.add_rule(chain, again.update_map("aff", kAffinityKey, kRemembered, timeout_ms).dnat(kRemembered, kRemembered + 1));
-  NftRule fresh = load_destination(s.any_address).random(static_cast<uint32_t>(s.endpoints), kIndex).lookup_map("ep", kAddress, kData);
+  NftRule fresh = load_destination(s.any_address)
+                      .random(static_cast<uint32_t>(s.endpoints), kIndex)
+                      .lookup_map("ep", kAddress, kData);
   load_affinity_key(fresh, s.any_address);
-  t.add_rule(chain, fresh.remove_from_map("aff", kAffinityKey, kData).update_map("aff", kAffinityKey, kData, timeout_ms).dnat(kData, kData + 1));
+  t.add_rule(chain, fresh.remove_from_map("aff", kAffinityKey, kData)
+                        .update_map("aff", kAffinityKey, kData, timeout_ms)
+                        .dnat(kData, kData + 1));
   // The memory may be full.
-  t.add_rule(chain, load_destination(s.any_address).random(static_cast<uint32_t>(s.endpoints), kIndex).lookup_map("ep", kAddress, kData).dnat(kData, kData + 1));
+  t.add_rule(chain, load_destination(s.any_address)
+                        .random(static_cast<uint32_t>(s.endpoints), kIndex)
+                        .lookup_map("ep", kAddress, kData)
+                        .dnat(kData, kData + 1));
 }
 
 }  // namespace kcube::net

@@ -13,7 +13,7 @@ namespace {
 
 using namespace rules;
 
-constexpr const char* kVersion = "kcube-1";   // of the chains' shape: another one makes the table anew
+constexpr const char* kVersion = "kcube-1";  // of the chains' shape: another one makes the table anew
 
 std::set<AddressPort> answerers(const ServicePort* s) {
   std::set<AddressPort> out;
@@ -36,7 +36,9 @@ std::set<AddressPort> destinations(const ServicePort* s) {
 NftElement hairpin_element(uint32_t ip) { return {nft_key({be32_bytes(ip), be32_bytes(ip)}), {}, {}}; }
 
 NftElement host_port_element(const HostPort& port, uint32_t pod_ip) {
-  return {destination_key(parse_ipv4(port.host_ip).value_or(0), port.protocol, port.host_port), target_bytes(pod_ip, port.container_port), {}};
+  return {destination_key(parse_ipv4(port.host_ip).value_or(0), port.protocol, port.host_port),
+          target_bytes(pod_ip, port.container_port),
+          {}};
 }
 
 FlowTargets flows_of(const std::vector<HostPort>& ports, uint32_t pod_ip) {
@@ -52,7 +54,8 @@ FlowTargets flows_of(const std::vector<HostPort>& ports, uint32_t pod_ip) {
 }  // namespace
 
 std::string ServiceTable::shape() const {
-  return std::string(kVersion) + " " + options_.pod_cidr + " " + options_.cluster_cidr + " " + options_.service_cidr + " " + options_.dns_vip;
+  return std::string(kVersion) + " " + options_.pod_cidr + " " + options_.cluster_cidr + " " + options_.service_cidr +
+         " " + options_.dns_vip;
 }
 
 Result<std::string> ServiceTable::existing_shape() {
@@ -99,7 +102,9 @@ Result<void> ServiceTable::open(const PodPorts& pods) {
 }
 
 void ServiceTable::Elements::append(const Elements& other) {
-  auto add = [](std::vector<NftElement>& to, const std::vector<NftElement>& from) { to.insert(to.end(), from.begin(), from.end()); };
+  auto add = [](std::vector<NftElement>& to, const std::vector<NftElement>& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
   add(services, other.services);
   add(node_ports, other.node_ports);
   add(endpoints, other.endpoints);
@@ -115,13 +120,16 @@ bool ServiceTable::claim(const std::string& what, Programmed& by) {
     return true;
   }
   if (it->second != by.service.key) {
-    if (!contested_.contains(by.service.key)) log::warn("net", "address and port belong to another service", {{"service", by.service.key}, {"owner", it->second}});
+    if (!contested_.contains(by.service.key))
+      log::warn("net", "address and port belong to another service",
+                {{"service", by.service.key}, {"owner", it->second}});
     by.contested = true;
   }
   return false;
 }
 
-void ServiceTable::add_destination(Programmed& to, uint32_t address, const std::vector<Endpoint>& endpoints, const Spread& spread, NftTransaction& t) {
+void ServiceTable::add_destination(Programmed& to, uint32_t address, const std::vector<Endpoint>& endpoints,
+                                   const Spread& spread, NftTransaction& t) {
   const ServicePort& s = to.service;
   uint16_t port = spread.any_address ? s.node_port : s.port;
   std::string key = destination_key(address, s.protocol, port);
@@ -136,8 +144,10 @@ void ServiceTable::add_destination(Programmed& to, uint32_t address, const std::
     if (s.affinity_seconds > 0) to.elements.live.push_back({key + target, {}, {}});
   }
   std::string chain = chain_for(spread, t);
-  if (spread.any_address) to.elements.node_ports.push_back({nft_key({proto_bytes(s.protocol), be16_bytes(port)}), {}, chain});
-  else to.elements.services.push_back({key, {}, chain});
+  if (spread.any_address)
+    to.elements.node_ports.push_back({nft_key({proto_bytes(s.protocol), be16_bytes(port)}), {}, chain});
+  else
+    to.elements.services.push_back({key, {}, chain});
 }
 
 ServiceTable::Programmed ServiceTable::program(const ServicePort& s, NftTransaction& t) {
@@ -147,9 +157,15 @@ ServiceTable::Programmed ServiceTable::program(const ServicePort& s, NftTransact
   std::vector<Endpoint> all = s.endpoints;
   std::ranges::stable_partition(all, &Endpoint::local);
   auto locals = static_cast<size_t>(std::ranges::count_if(all, &Endpoint::local));
-  std::vector<Endpoint> internal(all.begin(), s.internal_local ? all.begin() + static_cast<ptrdiff_t>(locals) : all.end());
+  std::vector<Endpoint> internal(all.begin(),
+                                 s.internal_local ? all.begin() + static_cast<ptrdiff_t>(locals) : all.end());
   Spread inside{.endpoints = internal.size(), .affinity_seconds = s.affinity_seconds};
-  Spread outside{.endpoints = all.size(), .masquerade = !s.external_local, .affinity_seconds = s.affinity_seconds, .external = true, .local_only = s.external_local, .local = locals};
+  Spread outside{.endpoints = all.size(),
+                 .masquerade = !s.external_local,
+                 .affinity_seconds = s.affinity_seconds,
+                 .external = true,
+                 .local_only = s.external_local,
+                 .local = locals};
   for (const std::string& text : s.cluster_ips)
     if (auto ip = parse_ipv4(text)) add_destination(out, *ip, internal, inside, t);
   for (const std::string& text : s.external_ips)
@@ -174,7 +190,8 @@ void ServiceTable::restore_claims() {
 
 // Flows that an old endpoint, or nobody, answers for what `now` serves.
 void ServiceTable::collect_flows(FlowTargets& targets, const ServicePort* before, const ServicePort* now) {
-  if ((before == nullptr || before->protocol != Protocol::udp) && (now == nullptr || now->protocol != Protocol::udp)) return;
+  if ((before == nullptr || before->protocol != Protocol::udp) && (now == nullptr || now->protocol != Protocol::udp))
+    return;
   auto old_answer = answerers(before), new_answer = answerers(now);
   auto old_names = destinations(before), new_names = destinations(now);
   bool only_more = !old_answer.empty() && old_names == new_names && std::ranges::includes(new_answer, old_answer);
@@ -184,7 +201,7 @@ void ServiceTable::collect_flows(FlowTargets& targets, const ServicePort* before
 }
 
 Result<void> ServiceTable::apply(const std::vector<ServicePort>& set, const std::vector<std::string>& remove) {
-  std::map<std::string, const ServicePort*> touched;   // null: removed
+  std::map<std::string, const ServicePort*> touched;  // null: removed
   for (const std::string& key : remove) touched[key] = nullptr;
   for (const ServicePort& s : set) touched[s.key] = &s;
   for (const auto& [key, now] : touched) release(key);
@@ -211,9 +228,15 @@ Result<void> ServiceTable::apply(const std::vector<ServicePort>& set, const std:
     if (now != nullptr) add.append((fresh[key] = program(*now, t)).elements);
     collect_flows(flows, it == programmed_.end() ? nullptr : &it->second.service, now);
   }
-  for (auto [name, elements] : {std::pair("svc", &Elements::services), {"np", &Elements::node_ports}, {"ep", &Elements::endpoints}, {"live", &Elements::live}, {"none", &Elements::none}}) {
-    if (adopted_) t.flush_set(name);
-    else t.delete_elements(name, drop.*elements);
+  for (auto [name, elements] : {std::pair("svc", &Elements::services),
+                                {"np", &Elements::node_ports},
+                                {"ep", &Elements::endpoints},
+                                {"live", &Elements::live},
+                                {"none", &Elements::none}}) {
+    if (adopted_)
+      t.flush_set(name);
+    else
+      t.delete_elements(name, drop.*elements);
     t.add_elements(name, add.*elements);
   }
   if (auto r = t.commit(socket_, "change services"); !r) {
@@ -240,7 +263,8 @@ Result<void> ServiceTable::add_pod(uint32_t ip, const std::vector<HostPort>& por
   for (const HostPort& port : ports) {
     NftElement e = host_port_element(port, ip);
     auto taken = host_ports_.find(e.key);
-    if (taken != host_ports_.end() && taken->second != e.data) return fail(Status::already_exists("host port " + std::to_string(port.host_port) + " belongs to another pod"));
+    if (taken != host_ports_.end() && taken->second != e.data)
+      return fail(Status::already_exists("host port " + std::to_string(port.host_port) + " belongs to another pod"));
     if (taken == host_ports_.end() && fresh.emplace(e.key, e.data).second) t.add_elements("hp", {e});
   }
   if (!pods_.contains(ip)) t.add_elements("hairpin", {hairpin_element(ip)});

@@ -1,10 +1,11 @@
 // Services in nf_tables: flat maps changed by element, so that a packet costs the same with one service as with 10,000.
 //
-// Map `svc` (and `np` for node ports) leads from address, protocol and port to a chain for the number of endpoints; that
-// chain draws an index and finds the endpoint in map `ep` under (address, protocol, port, index). Chains exist once for
-// each number, not for each service. Session affinity remembers the endpoint in map `aff` and honours it while set `live`
-// has it. External addresses without endpoints stand in set `none`; packets to the service range that found no endpoint
-// are refused too. Figures: probes on flat maps, 48x faster to load than a chain a service. Not thread-safe.
+// Map `svc` (and `np` for node ports) leads from address, protocol and port to a chain for the number of endpoints;
+// that chain draws an index and finds the endpoint in map `ep` under (address, protocol, port, index). Chains exist
+// once for each number, not for each service. Session affinity remembers the endpoint in map `aff` and honours it while
+// set `live` has it. External addresses without endpoints stand in set `none`; packets to the service range that found
+// no endpoint are refused too. Figures: probes on flat maps, 48x faster to load than a chain a service. Not
+// thread-safe.
 #pragma once
 
 #include <map>
@@ -23,11 +24,11 @@ namespace kcube::net {
 // How a destination's packets are spread; names a chain.
 struct Spread {
   size_t endpoints = 0;
-  bool any_address = false;    // node ports: the endpoint's key has address zero
+  bool any_address = false;  // node ports: the endpoint's key has address zero
   bool masquerade = false;
   uint32_t affinity_seconds = 0;
-  bool external = false;       // an address that the world may route to, refused by itself when nobody serves it
-  bool local_only = false;     // clients from outside get the first `local` endpoints with their address kept
+  bool external = false;    // an address that the world may route to, refused by itself when nobody serves it
+  bool local_only = false;  // clients from outside get the first `local` endpoints with their address kept
   size_t local = 0;
 };
 
@@ -55,10 +56,10 @@ class ServiceTable {
   struct Programmed {
     ServicePort service;
     Elements elements;
-    std::vector<std::string> claims;   // addresses and ports that are this service's
-    bool contested = false;            // some were another's
+    std::vector<std::string> claims;  // addresses and ports that are this service's
+    bool contested = false;           // some were another's
   };
-  using Host = std::map<std::string, std::string>;   // key in `hp` -> data
+  using Host = std::map<std::string, std::string>;  // key in `hp` -> data
 
   void create(NftTransaction& t);
   void base_rules(NftTransaction& t);
@@ -72,7 +73,8 @@ class ServiceTable {
 
   Programmed program(const ServicePort& service, NftTransaction& t);
   bool claim(const std::string& what, Programmed& by);
-  void add_destination(Programmed& to, uint32_t address, const std::vector<Endpoint>& endpoints, const Spread& spread, NftTransaction& t);
+  void add_destination(Programmed& to, uint32_t address, const std::vector<Endpoint>& endpoints, const Spread& spread,
+                       NftTransaction& t);
   void release(const std::string& key);
   void restore_claims();
   static void collect_flows(FlowTargets& targets, const ServicePort* before, const ServicePort* now);
@@ -80,13 +82,13 @@ class ServiceTable {
   NetlinkSocket& socket_;
   NodeNetworkOptions options_;
   std::map<std::string, Programmed> programmed_;
-  std::map<std::string, std::string> claims_;   // address or node port -> key of its service
-  std::set<std::string> contested_;             // keys of services that wait for a claim
-  std::set<std::string> chains_;                // that exist; those of a failed transaction are taken out again
+  std::map<std::string, std::string> claims_;  // address or node port -> key of its service
+  std::set<std::string> contested_;            // keys of services that wait for a claim
+  std::set<std::string> chains_;               // that exist; those of a failed transaction are taken out again
   std::vector<std::string> fresh_chains_;
   std::set<uint32_t> pods_;
   Host host_ports_;
-  bool adopted_ = false;                        // the kernel has services of a former process
+  bool adopted_ = false;  // the kernel has services of a former process
 };
 
 }  // namespace kcube::net

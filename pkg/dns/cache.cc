@@ -27,7 +27,9 @@ uint32_t lifetime(const Message& m) {
 
 }  // namespace
 
-std::string cache_key(const Question& q, bool dnssec_ok) { return lower(q.name) + u16_bytes(q.type) + u16_bytes(q.klass) + (dnssec_ok ? "d" : "-"); }
+std::string cache_key(const Question& q, bool dnssec_ok) {
+  return lower(q.name) + u16_bytes(q.type) + u16_bytes(q.klass) + (dnssec_ok ? "d" : "-");
+}
 
 void Cache::drop(std::list<Entry>::iterator it) {
   bytes_ -= it->bytes;

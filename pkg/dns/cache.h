@@ -18,7 +18,8 @@ std::string cache_key(const Question& question, bool dnssec_ok);
 
 class Cache {
  public:
-  Cache(Clock& clock, size_t max_entries, size_t max_bytes) : clock_(clock), max_entries_(max_entries), max_bytes_(max_bytes) {}
+  Cache(Clock& clock, size_t max_entries, size_t max_bytes)
+      : clock_(clock), max_entries_(max_entries), max_bytes_(max_bytes) {}
   // Keeps an answer or a denial; others (failures, TTL 0, denials that do not say for how long) are not kept.
   void put(const std::string& key, MessagePtr message, size_t bytes);
   // With times to live reduced by the entry's age; null when unknown or too old.
@@ -36,7 +37,7 @@ class Cache {
   Clock& clock_;
   const size_t max_entries_, max_bytes_;
   size_t bytes_ = 0;
-  std::list<Entry> entries_;   // most recently used first
+  std::list<Entry> entries_;  // most recently used first
   std::unordered_map<std::string, std::list<Entry>::iterator> by_key_;
 };
 

@@ -10,7 +10,8 @@ constexpr uint16_t kUdpSize = 1232;
 
 }  // namespace
 
-Forwarder::Forwarder(EventLoop& loop, Clock& clock, const std::string& resolv_conf, const std::vector<std::string>& own_addresses)
+Forwarder::Forwarder(EventLoop& loop, Clock& clock, const std::string& resolv_conf,
+                     const std::vector<std::string>& own_addresses)
     : loop_(loop), cache_(clock, kMaxEntries, kMaxCacheBytes), resolv_conf_(resolv_conf, own_addresses) {}
 
 void Forwarder::resolve(const Question& question, bool dnssec_ok, Done done) {
@@ -40,7 +41,9 @@ void Forwarder::ask(const std::string& key) {
   if (p.tries_left-- <= 0) return finish(key, p.failure);
   p.query.id = random_id();
   if (!p.edns) p.query.edns.reset();
-  p.exchange = std::make_unique<Exchange>(loop_, p.servers[p.server], p.query, p.timeout, [this, key](Result<Message> answer, size_t bytes) { answered(key, std::move(answer), bytes); });
+  p.exchange = std::make_unique<Exchange>(
+      loop_, p.servers[p.server], p.query, p.timeout,
+      [this, key](Result<Message> answer, size_t bytes) { answered(key, std::move(answer), bytes); });
 }
 
 void Forwarder::answered(const std::string& key, Result<Message> answer, size_t bytes) {
@@ -56,8 +59,10 @@ void Forwarder::answered(const std::string& key, Result<Message> answer, size_t 
     cache_.put(key, message, bytes);
     return finish(key, message);
   }
-  if (answer) p.failure = std::make_shared<const Message>(std::move(*answer));
-  else log::debug("dns", "no answer", {{"server", p.servers[p.server]}, {"error", answer.error()}});
+  if (answer)
+    p.failure = std::make_shared<const Message>(std::move(*answer));
+  else
+    log::debug("dns", "no answer", {{"server", p.servers[p.server]}, {"error", answer.error()}});
   p.server = (p.server + 1) % p.servers.size();
   ask(key);
 }

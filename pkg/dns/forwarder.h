@@ -1,5 +1,5 @@
-// Asks the host's resolvers what is not the cluster's: in turn until one answers, the same question once for all who ask
-// at the same time, answers kept while they live. Loop thread only.
+// Asks the host's resolvers what is not the cluster's: in turn until one answers, the same question once for all who
+// ask at the same time, answers kept while they live. Loop thread only.
 #pragma once
 
 #include <functional>
@@ -19,7 +19,8 @@ class Forwarder {
  public:
   // Null when no server answered.
   using Done = std::function<void(MessagePtr answer)>;
-  Forwarder(EventLoop& loop, Clock& clock, const std::string& resolv_conf, const std::vector<std::string>& own_addresses);
+  Forwarder(EventLoop& loop, Clock& clock, const std::string& resolv_conf,
+            const std::vector<std::string>& own_addresses);
   // `done` may be called at once.
   void resolve(const Question& question, bool dnssec_ok, Done done);
 
@@ -29,10 +30,10 @@ class Forwarder {
     std::vector<std::string> servers;
     Duration timeout;
     int tries_left = 0;
-    size_t server = 0;     // the one that is asked
+    size_t server = 0;  // the one that is asked
     bool edns = true;
     Message query;
-    MessagePtr failure;    // the last refusal, when nobody knows better
+    MessagePtr failure;  // the last refusal, when nobody knows better
     std::unique_ptr<Exchange> exchange;
   };
   void ask(const std::string& key);
@@ -42,7 +43,7 @@ class Forwarder {
   EventLoop& loop_;
   Cache cache_;
   ResolvConfFile resolv_conf_;
-  size_t good_ = 0;        // the server that answered last
+  size_t good_ = 0;  // the server that answered last
   std::map<std::string, Pending> pending_;
 };
 

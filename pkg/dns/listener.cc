@@ -10,7 +10,7 @@ namespace {
 constexpr size_t kMaxConnections = 512, kMaxUnanswered = 64, kMaxOut = 1 << 20;
 constexpr int kDatagramsAtOnce = 64, kBacklog = 128, kReceiveBuffer = 1 << 20;
 constexpr size_t kMaxQuery = 4096;
-constexpr Duration kIdle = std::chrono::seconds(10);   // RFC 7766 section 6.2.3
+constexpr Duration kIdle = std::chrono::seconds(10);  // RFC 7766 section 6.2.3
 
 }  // namespace
 
@@ -23,8 +23,10 @@ Result<Fd> Listener::bind(const SocketAddress& address, int kind) {
   Fd fd(::socket(address.family(), kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail(Status::from_errno("socket"));
   int one = 1, buffer = kReceiveBuffer;
-  if (kind == SOCK_STREAM) (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  else (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+  if (kind == SOCK_STREAM)
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  else
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
   if (address.family() == AF_INET6) (void)::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
   if (::bind(fd.get(), address.get(), address.size) != 0) return fail(Status::from_errno("bind"));
   if (kind == SOCK_STREAM && ::listen(fd.get(), kBacklog) != 0) return fail(Status::from_errno("listen"));
@@ -36,7 +38,9 @@ Result<void> Listener::open(const std::string& address, uint16_t port) {
   if (!at) return fail(at.error());
   for (int kind : {SOCK_DGRAM, SOCK_STREAM}) {
     auto fd = bind(*at, kind);
-    if (!fd) return fail(fd.error().with_context("DNS on " + address + ":" + std::to_string(port) + (kind == SOCK_STREAM ? "/tcp" : "/udp")));
+    if (!fd)
+      return fail(fd.error().with_context("DNS on " + address + ":" + std::to_string(port) +
+                                          (kind == SOCK_STREAM ? "/tcp" : "/udp")));
     int number = fd->get();
     sockets_.push_back(std::move(*fd));
     auto callback = [this, number, kind](uint32_t) { kind == SOCK_STREAM ? on_accept(number) : on_datagrams(number); };
@@ -53,8 +57,9 @@ void Listener::on_datagrams(int fd) {
     // Errors of former answers (a client that is gone) are reported here once and mean nothing to the next query.
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
     if (n <= 0) continue;
-    handler_({buffer, static_cast<size_t>(n)}, false,
-             [fd, from](const std::string& answer) { (void)::sendto(fd, answer.data(), answer.size(), MSG_NOSIGNAL, from.get(), from.size); });
+    handler_({buffer, static_cast<size_t>(n)}, false, [fd, from](const std::string& answer) {
+      (void)::sendto(fd, answer.data(), answer.size(), MSG_NOSIGNAL, from.get(), from.size);
+    });
   }
 }
 
@@ -109,8 +114,10 @@ bool Listener::read(uint64_t id) {
     drop(id);
     return false;
   }
-  if (n == 0) c.half_closed = true;
-  else touch(id);
+  if (n == 0)
+    c.half_closed = true;
+  else
+    touch(id);
   c.in.append(buffer, static_cast<size_t>(n));
   return serve(id);
 }
@@ -160,7 +167,8 @@ void Listener::flush(uint64_t id) {
 // Reads only from who takes its answers.
 void Listener::update(uint64_t id) {
   Connection& c = connections_.at(id);
-  uint32_t events = (c.out.empty() ? 0u : uint32_t{EPOLLOUT}) | (c.half_closed || c.unanswered >= kMaxUnanswered ? 0u : uint32_t{EPOLLIN});
+  uint32_t events = (c.out.empty() ? 0u : uint32_t{EPOLLOUT}) |
+                    (c.half_closed || c.unanswered >= kMaxUnanswered ? 0u : uint32_t{EPOLLIN});
   if (!loop_.modify(c.fd.get(), events)) drop(id);
 }
 

@@ -32,7 +32,7 @@ class Listener {
     size_t unanswered = 0;
     TimerId idle = 0;
     bool serving = false;
-    bool half_closed = false;   // the client sends no more but waits for answers
+    bool half_closed = false;  // the client sends no more but waits for answers
   };
   Result<Fd> bind(const SocketAddress& address, int kind);
   void on_datagrams(int fd);

@@ -13,11 +13,12 @@ constexpr size_t kMaxLabel = 63, kMaxPointer = 0x3fff, kQuestionTail = 4, kRecor
 struct DataShape {
   uint16_t type;
   uint8_t before, names;
-  bool compress;   // when written: only the types that every reader knows
+  bool compress;  // when written: only the types that every reader knows
 };
-constexpr DataShape kShapes[] = {{2, 0, 1, true},   {3, 0, 1, false},  {4, 0, 1, false},  {5, 0, 1, true},   {6, 0, 2, true},   {7, 0, 1, false},
-                                 {8, 0, 1, false},  {9, 0, 1, false},  {12, 0, 1, true},  {14, 0, 2, false}, {15, 2, 1, true},  {17, 0, 2, false},
-                                 {18, 2, 1, false}, {21, 2, 1, false}, {26, 2, 2, false}, {33, 6, 1, false}, {36, 2, 1, false}, {39, 0, 1, false}};
+constexpr DataShape kShapes[] = {
+    {2, 0, 1, true},   {3, 0, 1, false},  {4, 0, 1, false},  {5, 0, 1, true},   {6, 0, 2, true},   {7, 0, 1, false},
+    {8, 0, 1, false},  {9, 0, 1, false},  {12, 0, 1, true},  {14, 0, 2, false}, {15, 2, 1, true},  {17, 0, 2, false},
+    {18, 2, 1, false}, {21, 2, 1, false}, {26, 2, 2, false}, {33, 6, 1, false}, {36, 2, 1, false}, {39, 0, 1, false}};
 
 const DataShape* shape_of(uint16_t type) {
   auto it = std::ranges::find(kShapes, type, &DataShape::type);
@@ -157,7 +158,8 @@ class Writer {
 };
 
 uint16_t flags_of(const Message& m) {
-  return static_cast<uint16_t>(m.response << 15 | (m.opcode & 15) << 11 | m.authoritative << 10 | m.truncated << 9 | m.recursion_desired << 8 | m.recursion_available << 7 | m.authentic << 5 |
+  return static_cast<uint16_t>(m.response << 15 | (m.opcode & 15) << 11 | m.authoritative << 10 | m.truncated << 9 |
+                               m.recursion_desired << 8 | m.recursion_available << 7 | m.authentic << 5 |
                                m.checking_disabled << 4 | (m.code & 15));
 }
 
@@ -186,7 +188,7 @@ bool read_record(Reader& reader, Message& m, std::vector<Record>& to) {
     to.push_back(std::move(r));
     return true;
   }
-  if (m.edns || r.name.size() != 1) return false;   // RFC 6891 section 6.1.1: one, at the root
+  if (m.edns || r.name.size() != 1) return false;  // RFC 6891 section 6.1.1: one, at the root
   m.edns = Edns{r.klass, static_cast<uint8_t>(r.ttl >> 16), (r.ttl & 0x8000) != 0};
   m.code = static_cast<uint16_t>(m.code | (r.ttl >> 24) << 4);
   return true;
@@ -253,7 +255,8 @@ std::string encode(const Message& m, size_t limit) {
       w.raw(std::string_view("\0", 1));
       w.u16(type::kOpt);
       w.u16(m.edns->udp_size);
-      w.u32(static_cast<uint32_t>(m.code >> 4) << 24 | uint32_t{m.edns->version} << 16 | (m.edns->dnssec_ok ? 0x8000 : 0));
+      w.u32(static_cast<uint32_t>(m.code >> 4) << 24 | uint32_t{m.edns->version} << 16 |
+            (m.edns->dnssec_ok ? 0x8000 : 0));
       w.u16(0);
       w.set_u16(count_at, static_cast<uint16_t>(count + 1));
     }

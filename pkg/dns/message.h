@@ -16,16 +16,18 @@
 namespace kcube::dns {
 
 namespace type {
-inline constexpr uint16_t kA = 1, kNs = 2, kCname = 5, kSoa = 6, kPtr = 12, kMx = 15, kTxt = 16, kAaaa = 28, kSrv = 33, kOpt = 41, kIxfr = 251, kAxfr = 252, kAny = 255;
+inline constexpr uint16_t kA = 1, kNs = 2, kCname = 5, kSoa = 6, kPtr = 12, kMx = 15, kTxt = 16, kAaaa = 28, kSrv = 33,
+                          kOpt = 41, kIxfr = 251, kAxfr = 252, kAny = 255;
 }
 namespace rcode {
-inline constexpr uint16_t kNoError = 0, kFormErr = 1, kServFail = 2, kNxDomain = 3, kNotImp = 4, kRefused = 5, kBadVers = 16;
+inline constexpr uint16_t kNoError = 0, kFormErr = 1, kServFail = 2, kNxDomain = 3, kNotImp = 4, kRefused = 5,
+                          kBadVers = 16;
 }
 inline constexpr uint16_t kClassIn = 1, kClassAny = 255;
 inline constexpr size_t kHeaderBytes = 12, kMaxName = 255, kMaxMessage = 65535;
 
 struct Question {
-  std::string name;   // as asked, letter case included
+  std::string name;  // as asked, letter case included
   uint16_t type = 0, klass = kClassIn;
 };
 
@@ -46,17 +48,20 @@ struct Edns {
 
 struct Message {
   uint16_t id = 0;
-  bool response = false, authoritative = false, truncated = false, recursion_desired = false, recursion_available = false, authentic = false, checking_disabled = false;
+  bool response = false, authoritative = false, truncated = false, recursion_desired = false,
+       recursion_available = false, authentic = false, checking_disabled = false;
   uint8_t opcode = 0;
-  uint16_t code = 0;   // with EDNS' upper bits
+  uint16_t code = 0;  // with EDNS' upper bits
   std::vector<Question> questions;
-  std::vector<Record> answers, authorities, additionals;   // without the OPT record
+  std::vector<Record> answers, authorities, additionals;  // without the OPT record
   std::optional<Edns> edns;
 };
 
-// 400 with the reason when `bytes` is no whole message. A query with a good header but bad rest can be answered FORMERR.
+// 400 with the reason when `bytes` is no whole message. A query with a good header but bad rest can be answered
+// FORMERR.
 Result<Message> parse(std::string_view bytes);
-// At most `limit` bytes: when not all fits, additional records are left out, then authorities, then answers with TC set.
+// At most `limit` bytes: when not all fits, additional records are left out, then authorities, then answers with TC
+// set.
 std::string encode(const Message& message, size_t limit = kMaxMessage);
 
 // "web.default.svc.cluster.local" (a final dot is allowed) to wire form; nullopt when a label is empty or too long.

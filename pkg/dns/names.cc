@@ -8,7 +8,9 @@
 namespace kcube::dns {
 
 std::string u16_bytes(uint16_t v) { return {static_cast<char>(v >> 8), static_cast<char>(v)}; }
-std::string u32_bytes(uint32_t v) { return u16_bytes(static_cast<uint16_t>(v >> 16)) + u16_bytes(static_cast<uint16_t>(v)); }
+std::string u32_bytes(uint32_t v) {
+  return u16_bytes(static_cast<uint16_t>(v >> 16)) + u16_bytes(static_cast<uint16_t>(v));
+}
 
 std::optional<std::string> to_name(std::string_view text) {
   if (!text.empty() && text.back() == '.') text.remove_suffix(1);
@@ -72,8 +74,10 @@ std::string_view parent_of(std::string_view name) {
 
 std::optional<Record> address_record(std::string_view name, const std::string& ip, uint32_t ttl) {
   char bytes[16];
-  if (::inet_pton(AF_INET, ip.c_str(), bytes) == 1) return Record{std::string(name), type::kA, kClassIn, ttl, std::string(bytes, 4)};
-  if (::inet_pton(AF_INET6, ip.c_str(), bytes) == 1) return Record{std::string(name), type::kAaaa, kClassIn, ttl, std::string(bytes, 16)};
+  if (::inet_pton(AF_INET, ip.c_str(), bytes) == 1)
+    return Record{std::string(name), type::kA, kClassIn, ttl, std::string(bytes, 4)};
+  if (::inet_pton(AF_INET6, ip.c_str(), bytes) == 1)
+    return Record{std::string(name), type::kAaaa, kClassIn, ttl, std::string(bytes, 16)};
   return std::nullopt;
 }
 

@@ -54,7 +54,8 @@ ResolvConf parse_resolv_conf(std::string_view text, const std::vector<std::strin
 const ResolvConf& ResolvConfFile::current() {
   struct stat now {};
   if (::stat(path_.c_str(), &now) != 0) now = {};
-  if (now.st_ino == seen_.st_ino && now.st_dev == seen_.st_dev && now.st_size == seen_.st_size && now.st_mtim.tv_sec == seen_.st_mtim.tv_sec && now.st_mtim.tv_nsec == seen_.st_mtim.tv_nsec)
+  if (now.st_ino == seen_.st_ino && now.st_dev == seen_.st_dev && now.st_size == seen_.st_size &&
+      now.st_mtim.tv_sec == seen_.st_mtim.tv_sec && now.st_mtim.tv_nsec == seen_.st_mtim.tv_nsec)
     return conf_;
   seen_ = now;
   auto text = file::read(path_, kMaxBytes);

@@ -9,7 +9,7 @@
 namespace kcube::dns {
 
 struct ResolvConf {
-  std::vector<std::string> servers;   // addresses
+  std::vector<std::string> servers;  // addresses
   int timeout_seconds = 2, attempts = 2;
 };
 

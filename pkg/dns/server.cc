@@ -17,19 +17,26 @@ namespace kcube::dns {
 namespace {
 
 constexpr std::string_view kServiceLabel = "kubernetes.io/service-name";
-constexpr uint16_t kMinUdp = 512, kMaxUdp = 1232;   // what passes everywhere unfragmented, DNS flag day 2020
+constexpr uint16_t kMinUdp = 512, kMaxUdp = 1232;  // what passes everywhere unfragmented, DNS flag day 2020
 
-std::string service_key(const api::Object& slice) { return api::object_key(slice.namespace_(), slice.label(kServiceLabel)); }
+std::string service_key(const api::Object& slice) {
+  return api::object_key(slice.namespace_(), slice.label(kServiceLabel));
+}
 
 class ServerImpl final : public Server {
  public:
   ServerImpl(client::Client& client, Clock& clock, Options options, std::unique_ptr<EventLoop> loop)
-      : options_(std::move(options)), clock_(clock), zone_(options_.domain, options_.listen, options_.node_ip), informers_(client, clock), loop_(std::move(loop)) {}
+      : options_(std::move(options)),
+        clock_(clock),
+        zone_(options_.domain, options_.listen, options_.node_ip),
+        informers_(client, clock),
+        loop_(std::move(loop)) {}
   ~ServerImpl() override { stop(); }
 
   Result<void> start() override {
     forwarder_ = std::make_unique<Forwarder>(*loop_, clock_, options_.resolv_conf, options_.listen);
-    listener_ = std::make_unique<Listener>(*loop_, [this](std::string_view query, bool tcp, Respond respond) { handle(query, tcp, std::move(respond)); });
+    listener_ = std::make_unique<Listener>(
+        *loop_, [this](std::string_view query, bool tcp, Respond respond) { handle(query, tcp, std::move(respond)); });
     for (const std::string& address : options_.listen)
       if (auto r = listener_->open(address, options_.port); !r) return r;
     follow();
@@ -45,7 +52,7 @@ class ServerImpl final : public Server {
     informers_.stop();
     loop_->stop();
     if (thread_.joinable()) thread_.join();
-    forwarder_.reset();   // who waits for it hears nothing more
+    forwarder_.reset();  // who waits for it hears nothing more
     listener_.reset();
   }
 
@@ -53,9 +60,11 @@ class ServerImpl final : public Server {
   void follow() {
     services_ = &informers_.informer(client::resources::kServices);
     slices_ = &informers_.informer(client::resources::kEndpointSlices);
-    slices_->add_index("service", [](const api::Object& slice) { return std::vector<std::string>{service_key(slice)}; });
-    services_->add_handlers({.changed = [this](const api::ObjectPtr&, const api::ObjectPtr& now) { refresh(now->key()); },
-                             .removed = [this](const api::ObjectPtr& last) { refresh(last->key()); }});
+    slices_->add_index("service",
+                       [](const api::Object& slice) { return std::vector<std::string>{service_key(slice)}; });
+    services_->add_handlers(
+        {.changed = [this](const api::ObjectPtr&, const api::ObjectPtr& now) { refresh(now->key()); },
+         .removed = [this](const api::ObjectPtr& last) { refresh(last->key()); }});
     slices_->add_handlers({.changed =
                                [this](const api::ObjectPtr& before, const api::ObjectPtr& now) {
                                  if (before && service_key(*before) != service_key(*now)) refresh(service_key(*before));
@@ -69,7 +78,8 @@ class ServerImpl final : public Server {
   void refresh(const std::string& key) {
     std::lock_guard lock(refresh_mutex_);
     api::ObjectPtr service = services_->get(key);
-    zone_.set(key, service ? service_records(*service, slices_->by_index("service", key), zone_.domain()) : std::vector<Record>());
+    zone_.set(key, service ? service_records(*service, slices_->by_index("service", key), zone_.domain())
+                           : std::vector<Record>());
   }
 
   // Until everything is known, "no such name" would be a lie that clients remember.
@@ -81,7 +91,8 @@ class ServerImpl final : public Server {
   }
 
   void handle(std::string_view bytes, bool tcp, Respond respond) {
-    if (bytes.size() < kHeaderBytes || (static_cast<uint8_t>(bytes[2]) & 0x80) != 0) return;  // an answer: two servers must not talk for ever
+    if (bytes.size() < kHeaderBytes || (static_cast<uint8_t>(bytes[2]) & 0x80) != 0)
+      return;  // an answer: two servers must not talk for ever
     auto query = parse(bytes);
     Message reply;
     reply.response = reply.recursion_available = true;
@@ -126,7 +137,8 @@ class ServerImpl final : public Server {
       return respond(encode(reply, limit));
     }
     ZoneAnswer local = zone_.lookup(name, reply.questions[0].type);
-    if (local.kind == ZoneAnswer::Kind::not_ours) return forward(std::move(reply), reply.questions[0].name, limit, std::move(respond));
+    if (local.kind == ZoneAnswer::Kind::not_ours)
+      return forward(std::move(reply), reply.questions[0].name, limit, std::move(respond));
     reply.authoritative = true;
     reply.answers = std::move(local.answers);
     reply.additionals = std::move(local.additionals);
@@ -140,18 +152,20 @@ class ServerImpl final : public Server {
   void forward(Message reply, std::string name, size_t limit, Respond respond) {
     Question question{std::move(name), reply.questions[0].type, kClassIn};
     bool dnssec_ok = reply.edns && reply.edns->dnssec_ok;
-    forwarder_->resolve(question, dnssec_ok, [reply = std::move(reply), limit, respond = std::move(respond)](const MessagePtr& answer) mutable {
-      if (!answer) {
-        reply.code = rcode::kServFail;
-        return respond(encode(reply, limit));
-      }
-      reply.code = answer->code;
-      reply.authentic = answer->authentic && reply.answers.empty();
-      reply.answers.insert(reply.answers.end(), answer->answers.begin(), answer->answers.end());
-      reply.authorities = answer->authorities;
-      reply.additionals = answer->additionals;
-      respond(encode(reply, limit));
-    });
+    forwarder_->resolve(
+        question, dnssec_ok,
+        [reply = std::move(reply), limit, respond = std::move(respond)](const MessagePtr& answer) mutable {
+          if (!answer) {
+            reply.code = rcode::kServFail;
+            return respond(encode(reply, limit));
+          }
+          reply.code = answer->code;
+          reply.authentic = answer->authentic && reply.answers.empty();
+          reply.answers.insert(reply.answers.end(), answer->answers.begin(), answer->answers.end());
+          reply.authorities = answer->authorities;
+          reply.additionals = answer->additionals;
+          respond(encode(reply, limit));
+        });
   }
 
   const Options options_;
@@ -160,7 +174,7 @@ class ServerImpl final : public Server {
   std::mutex refresh_mutex_;
   client::InformerFactory informers_;
   client::Informer *services_ = nullptr, *slices_ = nullptr;
-  bool ready_ = false;   // loop thread
+  bool ready_ = false;  // loop thread
   bool stopped_ = false;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Listener> listener_;
@@ -171,7 +185,8 @@ class ServerImpl final : public Server {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::create(client::Client& client, Clock& clock, Options options) {
-  if (auto domain = to_name(options.domain); !domain || domain->size() <= 1 || options.domain.size() > 180) return fail(Status::bad_request("cluster domain \"" + options.domain + "\" is no domain name"));
+  if (auto domain = to_name(options.domain); !domain || domain->size() <= 1 || options.domain.size() > 180)
+    return fail(Status::bad_request("cluster domain \"" + options.domain + "\" is no domain name"));
   if (options.listen.empty()) return fail(Status::bad_request("the DNS server needs an address to listen on"));
   auto loop = EventLoop::create();
   if (!loop) return fail(loop.error());

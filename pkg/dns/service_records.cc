@@ -9,11 +9,13 @@
 namespace kcube::dns {
 namespace {
 
-std::string label(std::string_view text) { return text.empty() || text.size() > 63 ? std::string() : static_cast<char>(text.size()) + lower(text); }
+std::string label(std::string_view text) {
+  return text.empty() || text.size() > 63 ? std::string() : static_cast<char>(text.size()) + lower(text);
+}
 
 // Collects records of one service.
 struct Builder {
-  std::string name;      // <service>.<namespace>.svc.<domain>
+  std::string name;  // <service>.<namespace>.svc.<domain>
   std::vector<Record> out;
 
   void add(Record record) { out.push_back(std::move(record)); }
@@ -27,7 +29,8 @@ struct Builder {
   void port(std::string_view port_name, std::string_view protocol, int64_t number, const std::string& target) {
     std::string data = u16_bytes(0) + u16_bytes(100) + u16_bytes(static_cast<uint16_t>(number)) + target;
     add({name, type::kSrv, kClassIn, kTtl, data});
-    std::string service = label("_" + std::string(port_name)), transport = label("_" + std::string(protocol.empty() ? "tcp" : protocol));
+    std::string service = label("_" + std::string(port_name)),
+                transport = label("_" + std::string(protocol.empty() ? "tcp" : protocol));
     if (!port_name.empty() && !service.empty()) add({service + transport + name, type::kSrv, kClassIn, kTtl, data});
   }
 };
@@ -76,12 +79,14 @@ void add_cluster_ips(Builder& b, core::v1::Service service) {
 
 }  // namespace
 
-std::vector<Record> service_records(const api::Object& object, const std::vector<api::ObjectPtr>& slices, const std::string& domain) {
+std::vector<Record> service_records(const api::Object& object, const std::vector<api::ObjectPtr>& slices,
+                                    const std::string& domain) {
   core::v1::Service service(object.value());
   Builder b{label(object.name()) + label(object.namespace_()) + label("svc") + domain, {}};
   if (b.name.size() > kMaxName) return {};
   if (service.spec().type() == "ExternalName") {
-    if (auto target = to_name(service.spec().external_name())) b.add({b.name, type::kCname, kClassIn, kTtl, lower(*target)});
+    if (auto target = to_name(service.spec().external_name()))
+      b.add({b.name, type::kCname, kClassIn, kTtl, lower(*target)});
   } else if (service.spec().cluster_ip() == "None") {
     add_headless(b, service, slices);
   } else if (!service.spec().cluster_ip().empty()) {

@@ -11,6 +11,7 @@ namespace kcube::dns {
 
 // `slices` are the service's EndpointSlices. `domain` is the cluster's, wire form. Nothing for a service without an
 // address yet. Sorted.
-std::vector<Record> service_records(const api::Object& service, const std::vector<api::ObjectPtr>& slices, const std::string& domain);
+std::vector<Record> service_records(const api::Object& service, const std::vector<api::ObjectPtr>& slices,
+                                    const std::string& domain);
 
 }  // namespace kcube::dns

@@ -20,7 +20,8 @@ uint16_t random_id() {
   return pool[--left];
 }
 
-Exchange::Exchange(EventLoop& loop, std::string server, Message query, Duration timeout, Done done) : loop_(loop), server_(std::move(server)), query_(std::move(query)), done_(std::move(done)) {
+Exchange::Exchange(EventLoop& loop, std::string server, Message query, Duration timeout, Done done)
+    : loop_(loop), server_(std::move(server)), query_(std::move(query)), done_(std::move(done)) {
   timer_ = loop_.schedule(timeout, [this] {
     timer_ = 0;
     finish(fail(Status::timeout("DNS server " + server_)));
@@ -37,7 +38,8 @@ Exchange::~Exchange() {
 // A failure is told from the loop, never from inside the constructor.
 void Exchange::start() {
   auto opened = open(false);
-  if (opened && ::send(fd_.get(), out_.data(), out_.size(), MSG_NOSIGNAL) < 0) opened = fail(Status::from_errno("ask DNS server " + server_));
+  if (opened && ::send(fd_.get(), out_.data(), out_.size(), MSG_NOSIGNAL) < 0)
+    opened = fail(Status::from_errno("ask DNS server " + server_));
   if (opened) return;
   close();
   loop_.cancel(timer_);
@@ -53,14 +55,16 @@ Result<void> Exchange::open(bool tcp) {
   // Its own socket and so its own random port for each question: an answer must fit port, address and id.
   fd_ = Fd(::socket(address->family(), (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd_) return fail(Status::from_errno("socket"));
-  if (::connect(fd_.get(), address->get(), address->size) != 0 && errno != EINPROGRESS) return fail(Status::from_errno("connect to DNS server " + server_));
+  if (::connect(fd_.get(), address->get(), address->size) != 0 && errno != EINPROGRESS)
+    return fail(Status::from_errno("connect to DNS server " + server_));
   if (tcp) return loop_.watch(fd_.get(), EPOLLOUT, [this](uint32_t events) { on_tcp(events); });
   return loop_.watch(fd_.get(), EPOLLIN, [this](uint32_t events) { on_udp(events); });
 }
 
 bool Exchange::belongs(const Message& answer) const {
   const Question& asked = query_.questions[0];
-  return answer.response && answer.id == query_.id && answer.questions.size() == 1 && answer.questions[0].type == asked.type && answer.questions[0].klass == asked.klass &&
+  return answer.response && answer.id == query_.id && answer.questions.size() == 1 &&
+         answer.questions[0].type == asked.type && answer.questions[0].klass == asked.klass &&
          lower(answer.questions[0].name) == lower(asked.name);
 }
 
@@ -85,7 +89,8 @@ void Exchange::switch_to_tcp() {
 void Exchange::on_tcp(uint32_t events) {
   if ((events & EPOLLOUT) != 0 && !out_.empty()) {
     ssize_t n = ::send(fd_.get(), out_.data(), out_.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EINTR) return finish(fail(Status::from_errno("ask DNS server " + server_)));
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+      return finish(fail(Status::from_errno("ask DNS server " + server_)));
     if (n > 0) out_.erase(0, static_cast<size_t>(n));
     if (!out_.empty()) return;
     if (auto r = loop_.modify(fd_.get(), EPOLLIN); !r) return finish(fail(r.error()));
@@ -93,7 +98,8 @@ void Exchange::on_tcp(uint32_t events) {
   }
   if (!read_tcp()) return;
   auto answer = parse(std::string_view(in_).substr(2));
-  if (!answer || !belongs(*answer)) return finish(fail(Status::unavailable("DNS server " + server_ + " answers nonsense")));
+  if (!answer || !belongs(*answer))
+    return finish(fail(Status::unavailable("DNS server " + server_ + " answers nonsense")));
   finish(std::move(answer), in_.size());
 }
 
@@ -103,7 +109,8 @@ bool Exchange::read_tcp() {
   ssize_t n = ::recv(fd_.get(), buffer, sizeof buffer, 0);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   if (n <= 0) {
-    finish(fail(n < 0 ? Status::from_errno("ask DNS server " + server_) : Status::unavailable("DNS server " + server_ + " hung up")));
+    finish(fail(n < 0 ? Status::from_errno("ask DNS server " + server_)
+                      : Status::unavailable("DNS server " + server_ + " hung up")));
     return false;
   }
   in_.append(buffer, static_cast<size_t>(n));

@@ -1,4 +1,5 @@
-// One question to one server of others: by UDP from a port of its own, by TCP when the answer was cut. Loop thread only.
+// One question to one server of others: by UDP from a port of its own, by TCP when the answer was cut. Loop thread
+// only.
 #pragma once
 
 #include <functional>

@@ -20,17 +20,20 @@ bool asks_for(uint16_t wanted, uint16_t have) { return wanted == have || wanted 
 Zone::Zone(const std::string& domain, const std::vector<std::string>& servers, const std::string& node_ip)
     : domain_(lower(name_of(domain))), pods_(lower(name_of("pod." + domain))), internal_(name_of("kcube.internal")) {
   std::string server = lower(name_of("ns.dns." + domain)), host = name_of("host.kcube.internal");
-  std::vector<Record> own{{domain_, type::kNs, kClassIn, kTtl, server}, soa(domain_), soa(internal_),
-                          {lower(name_of("dns-version." + domain)), type::kTxt, kClassIn, kTtl, text_data(kSpecification)}};
+  std::vector<Record> own{
+      {domain_, type::kNs, kClassIn, kTtl, server},
+      soa(domain_),
+      soa(internal_),
+      {lower(name_of("dns-version." + domain)), type::kTxt, kClassIn, kTtl, text_data(kSpecification)}};
   for (const std::string& ip : servers)
     if (auto r = address_record(server, ip, kTtl)) own.push_back(*r);
   if (auto r = address_record(host, node_ip, kTtl)) own.push_back(*r);
   set("", std::move(own));
-  count_below("\1x" + pods_, 1);   // exists although its names are made up when asked for
+  count_below("\1x" + pods_, 1);  // exists although its names are made up when asked for
 }
 
 Record Zone::soa(std::string_view zone) const {
-  std::string data = lower(name_of("ns.dns")) ;
+  std::string data = lower(name_of("ns.dns"));
   data.pop_back();
   data += domain_;
   data += "\012hostmaster" + domain_;
@@ -103,8 +106,10 @@ bool Zone::synthesize_pod(std::string_view name, uint16_t wanted, ZoneAnswer& ou
     auto record = address_record(name, ip, kTtl);
     if (!record) continue;
     out.kind = asks_for(wanted, record->type) ? ZoneAnswer::Kind::found : ZoneAnswer::Kind::no_data;
-    if (out.kind == ZoneAnswer::Kind::found) out.answers.push_back(std::move(*record));
-    else out.soa_of = domain_;
+    if (out.kind == ZoneAnswer::Kind::found)
+      out.answers.push_back(std::move(*record));
+    else
+      out.soa_of = domain_;
     return true;
   }
   return false;
@@ -133,13 +138,18 @@ ZoneAnswer Zone::lookup(std::string_view asked, uint16_t wanted) const {
     size_t before = out.answers.size();
     const Record* alias = nullptr;
     for (const Record& r : node->records) {
-      if (asks_for(wanted, r.type)) out.answers.push_back(r);
-      else if (r.type == type::kCname) alias = &r;
+      if (asks_for(wanted, r.type))
+        out.answers.push_back(r);
+      else if (r.type == type::kCname)
+        alias = &r;
     }
     if (out.answers.size() > before) {
       // Clients take the first address: a different one each time.
-      std::ranges::rotate(out.answers.begin() + static_cast<ptrdiff_t>(before),
-                          out.answers.begin() + static_cast<ptrdiff_t>(before + turn_.fetch_add(1, std::memory_order_relaxed) % (out.answers.size() - before)), out.answers.end());
+      std::ranges::rotate(
+          out.answers.begin() + static_cast<ptrdiff_t>(before),
+          out.answers.begin() + static_cast<ptrdiff_t>(before + turn_.fetch_add(1, std::memory_order_relaxed) %
+                                                                    (out.answers.size() - before)),
+          out.answers.end());
       out.kind = ZoneAnswer::Kind::found;
       if (wanted == type::kSrv) add_targets(out);
       return out;

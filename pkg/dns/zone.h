@@ -20,8 +20,8 @@ struct ZoneAnswer {
   enum class Kind { found, no_data, no_name, not_ours };
   Kind kind = Kind::not_ours;
   std::vector<Record> answers, additionals;
-  std::string soa_of;        // of no_data and no_name: the zone that says so
-  std::string continue_at;   // an alias led out of our zones: this name is to be asked elsewhere
+  std::string soa_of;       // of no_data and no_name: the zone that says so
+  std::string continue_at;  // an alias led out of our zones: this name is to be asked elsewhere
 };
 
 class Zone {
@@ -36,13 +36,13 @@ class Zone {
   ZoneAnswer lookup(std::string_view name, uint16_t type) const;
   // The record of authority for a zone that lookup() named.
   Record soa(std::string_view zone) const;
-  const std::string& domain() const { return domain_; }   // wire form
+  const std::string& domain() const { return domain_; }  // wire form
   size_t names() const;
 
  private:
   struct Node {
     std::vector<Record> records;
-    size_t below = 0;   // names with records beneath: those without own records exist too (RFC 8020)
+    size_t below = 0;  // names with records beneath: those without own records exist too (RFC 8020)
   };
   struct Hash {
     using is_transparent = void;
@@ -59,7 +59,7 @@ class Zone {
   void add_targets(ZoneAnswer& answer) const;
   std::string_view zone_of(std::string_view name) const;
 
-  const std::string domain_, pods_, internal_;   // wire form
+  const std::string domain_, pods_, internal_;  // wire form
   mutable std::shared_mutex mutex_;
   Map<Node> nodes_;
   std::unordered_map<std::string, std::vector<Record>> owned_;

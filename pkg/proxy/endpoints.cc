@@ -11,7 +11,7 @@ namespace {
 
 struct Candidate {
   net::Endpoint endpoint;
-  std::set<std::string, std::less<>> zones, nodes;   // hints
+  std::set<std::string, std::less<>> zones, nodes;  // hints
 };
 using Candidates = std::map<std::pair<std::string, uint16_t>, Candidate>;
 
@@ -25,28 +25,37 @@ void add_endpoint(discovery::v1::Endpoint e, uint16_t port, const Place& here, C
 }
 
 // Keeps those hinted to `here`; leaves all when one has no hint or none is for here.
-bool keep_hinted(Candidates& candidates, std::set<std::string, std::less<>> Candidate::*hints, const std::string& here) {
+bool keep_hinted(Candidates& candidates, std::set<std::string, std::less<>> Candidate::*hints,
+                 const std::string& here) {
   auto hinted = [&](const auto& c) { return (c.second.*hints).contains(here); };
-  if (here.empty() || std::ranges::any_of(candidates, [&](const auto& c) { return (c.second.*hints).empty(); }) || std::ranges::none_of(candidates, hinted)) return false;
+  if (here.empty() || std::ranges::any_of(candidates, [&](const auto& c) { return (c.second.*hints).empty(); }) ||
+      std::ranges::none_of(candidates, hinted))
+    return false;
   std::erase_if(candidates, [&](const auto& c) { return !hinted(c); });
   return true;
 }
 
 }  // namespace
 
-net::Protocol protocol_of(std::string_view text) { return text == "UDP" ? net::Protocol::udp : text == "SCTP" ? net::Protocol::sctp : net::Protocol::tcp; }
+net::Protocol protocol_of(std::string_view text) {
+  return text == "UDP" ? net::Protocol::udp : text == "SCTP" ? net::Protocol::sctp : net::Protocol::tcp;
+}
 
-std::vector<net::Endpoint> endpoints_of(const std::vector<api::ObjectPtr>& slices, core::v1::ServicePort service_port, const Place& here, bool all) {
+std::vector<net::Endpoint> endpoints_of(const std::vector<api::ObjectPtr>& slices, core::v1::ServicePort service_port,
+                                        const Place& here, bool all) {
   Candidates ready, ending;
   for (const api::ObjectPtr& object : slices) {
     discovery::v1::EndpointSlice slice(object->value());
     if (slice.address_type() != "IPv4") continue;
     for (auto port : slice.ports()) {
-      if (port.name() != service_port.name() || protocol_of(port.protocol()) != protocol_of(service_port.protocol())) continue;
+      if (port.name() != service_port.name() || protocol_of(port.protocol()) != protocol_of(service_port.protocol()))
+        continue;
       for (auto e : slice.endpoints()) {
         auto conditions = e.conditions();
-        if (!conditions.has_ready() || conditions.ready()) add_endpoint(e, static_cast<uint16_t>(port.port()), here, ready);
-        else if (conditions.terminating() && conditions.serving()) add_endpoint(e, static_cast<uint16_t>(port.port()), here, ending);
+        if (!conditions.has_ready() || conditions.ready())
+          add_endpoint(e, static_cast<uint16_t>(port.port()), here, ready);
+        else if (conditions.terminating() && conditions.serving())
+          add_endpoint(e, static_cast<uint16_t>(port.port()), here, ending);
       }
     }
   }

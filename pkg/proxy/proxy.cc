@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 
+#include "net/address.h"
 #include "pkg/api/views/core_v1.h"
 #include "pkg/base/executor.h"
 #include "pkg/base/log.h"
@@ -18,10 +19,13 @@ namespace {
 constexpr std::string_view kServiceLabel = "kubernetes.io/service-name";
 constexpr std::string_view kZoneLabel = "topology.kubernetes.io/zone";
 // Services with one of these, whatever its value, are not for us.
-constexpr std::string_view kForeignLabels[] = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"};
-constexpr std::string_view kPeersKey = "nodes";   // no service has a key without a slash
+constexpr std::string_view kForeignLabels[] = {"service.kubernetes.io/service-proxy-name",
+                                               "service.kubernetes.io/headless"};
+constexpr std::string_view kPeersKey = "nodes";  // no service has a key without a slash
 
-std::string service_key(const api::Object& slice) { return std::string(slice.namespace_()) + "/" + std::string(slice.label(kServiceLabel)); }
+std::string service_key(const api::Object& slice) {
+  return std::string(slice.namespace_()) + "/" + std::string(slice.label(kServiceLabel));
+}
 
 class ProxyImpl final : public Proxy {
  public:
@@ -33,13 +37,17 @@ class ProxyImpl final : public Proxy {
     services_ = &informers_.informer(client::resources::kServices);
     slices_ = &informers_.informer(client::resources::kEndpointSlices);
     nodes_ = &informers_.informer(client::resources::kNodes);
-    slices_->add_index("service", [](const api::Object& slice) { return std::vector<std::string>{service_key(slice)}; });
+    slices_->add_index("service",
+                       [](const api::Object& slice) { return std::vector<std::string>{service_key(slice)}; });
     auto own = [this](const api::ObjectPtr&, const api::ObjectPtr& now) { queue_.add(now->key()); };
-    services_->add_handlers({.changed = own, .removed = [this](const api::ObjectPtr& last) { queue_.add(last->key()); }});
-    slices_->add_handlers({.changed = [this](const api::ObjectPtr&, const api::ObjectPtr& now) { queue_.add(service_key(*now)); },
-                           .removed = [this](const api::ObjectPtr& last) { queue_.add(service_key(*last)); }});
+    services_->add_handlers(
+        {.changed = own, .removed = [this](const api::ObjectPtr& last) { queue_.add(last->key()); }});
+    slices_->add_handlers(
+        {.changed = [this](const api::ObjectPtr&, const api::ObjectPtr& now) { queue_.add(service_key(*now)); },
+         .removed = [this](const api::ObjectPtr& last) { queue_.add(service_key(*last)); }});
     auto peers = [this] { queue_.add(std::string(kPeersKey)); };
-    nodes_->add_handlers({.changed = [peers](const api::ObjectPtr&, const api::ObjectPtr&) { peers(); }, .removed = [peers](const api::ObjectPtr&) { peers(); }});
+    nodes_->add_handlers({.changed = [peers](const api::ObjectPtr&, const api::ObjectPtr&) { peers(); },
+                          .removed = [peers](const api::ObjectPtr&) { peers(); }});
     queue_.on_ready([this] { executor_.submit([this] { pump(); }); });
     informers_.start();
     informers_.wait_synced();
@@ -63,7 +71,7 @@ class ProxyImpl final : public Proxy {
   // Everything in one transaction, so that a restart does not show half of the rules.
   Result<void> load_all() {
     std::lock_guard lock(mutex_);
-    if (auto r = sync_nodes(); !r) return r;   // the zone first
+    if (auto r = sync_nodes(); !r) return r;  // the zone first
     std::vector<net::ServicePort> all;
     for (const api::ObjectPtr& service : services_->list())
       for (net::ServicePort& port : ports_of(*service)) {
@@ -104,8 +112,10 @@ class ProxyImpl final : public Proxy {
       if (!wanted.contains(port_key)) remove.push_back(port_key);
     if (!set.empty() || !remove.empty())
       if (auto r = network_.batch(set, remove); !r) return r;
-    if (wanted.empty()) programmed_.erase(key);
-    else have = std::move(wanted);
+    if (wanted.empty())
+      programmed_.erase(key);
+    else
+      have = std::move(wanted);
     return {};
   }
 
@@ -129,7 +139,8 @@ class ProxyImpl final : public Proxy {
       port.port = static_cast<uint16_t>(p.port());
       port.node_port = static_cast<uint16_t>(p.node_port());
       if (service.spec().session_affinity() == "ClientIP")
-        port.affinity_seconds = static_cast<uint32_t>(service.spec().session_affinity_config().client_ip().timeout_seconds(10800));
+        port.affinity_seconds =
+            static_cast<uint32_t>(service.spec().session_affinity_config().client_ip().timeout_seconds(10800));
       port.internal_local = service.spec().internal_traffic_policy() == "Local";
       port.external_local = service.spec().external_traffic_policy() == "Local";
       port.endpoints = endpoints_of(slices, p, {options_.node_name, zone_}, port.internal_local || port.external_local);
@@ -148,7 +159,8 @@ class ProxyImpl final : public Proxy {
       core::v1::Node node(object->value());
       net::Peer peer{std::string(object->name()), {}, std::string(node.spec().pod_cidr())};
       for (auto a : node.status().addresses())
-        if (a.type() == "InternalIP") peer.node_ip = a.address();
+        if (a.type() == "InternalIP" && peer.node_ip.empty() && net::parse_ipv4(std::string(a.address())))
+          peer.node_ip = a.address();
       if (!peer.node_ip.empty() && !peer.pod_cidr.empty()) peers.push_back(std::move(peer));
     }
     return network_.set_peers(peers);
@@ -162,7 +174,8 @@ class ProxyImpl final : public Proxy {
   std::mutex mutex_;  // one change at a time
   std::string zone_;  // of this node
   bool started_ = false, stopped_ = false;
-  std::map<std::string, std::map<std::string, net::ServicePort>> programmed_;  // service -> port key -> what the kernel has
+  std::map<std::string, std::map<std::string, net::ServicePort>>
+      programmed_;  // service -> port key -> what the kernel has
   Executor executor_{{.name = "proxy", .max_threads = 1}};
 };
 

@@ -12,12 +12,13 @@ namespace kcube::proxy {
 
 struct Options {
   std::string node_name;
-  std::string dns_vip;    // served on the node itself: no rules for it
+  std::string dns_vip;  // served on the node itself: no rules for it
 };
 
 class Proxy {
  public:
-  static std::unique_ptr<Proxy> create(client::Client& client, net::NodeNetwork& network, Clock& clock, Options options);
+  static std::unique_ptr<Proxy> create(client::Client& client, net::NodeNetwork& network, Clock& clock,
+                                       Options options);
   virtual ~Proxy() = default;
   // Returns when the first full set of rules is in the kernel.
   virtual Result<void> start() = 0;

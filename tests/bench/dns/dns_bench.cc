@@ -33,7 +33,8 @@ std::string question(int i, bool missing) {
   m.id = static_cast<uint16_t>(i);
   m.recursion_desired = true;
   // What a pod's search list makes of "example.org".
-  m.questions = {{*dns::to_name(missing ? "example.org.default.svc.cluster.local" : name_of(i % kServices)), dns::type::kA, dns::kClassIn}};
+  m.questions = {{*dns::to_name(missing ? "example.org.default.svc.cluster.local" : name_of(i % kServices)),
+                  dns::type::kA, dns::kClassIn}};
   return dns::encode(m);
 }
 
@@ -84,8 +85,10 @@ void measure(const char* what, int seconds, bool missing) {
 void measure_zone() {
   dns::Zone zone("cluster.local", {"10.43.0.10"}, "127.0.0.1");
   auto begin = Clock_::now();
-  for (int i = 0; i < kServices; ++i) zone.set(name_of(i), {*dns::address_record(*dns::to_name(name_of(i)), ip_of(i), dns::kTtl)});
-  std::printf("index %d names: %.1f ms\n", kServices, std::chrono::duration<double, std::milli>(Clock_::now() - begin).count());
+  for (int i = 0; i < kServices; ++i)
+    zone.set(name_of(i), {*dns::address_record(*dns::to_name(name_of(i)), ip_of(i), dns::kTtl)});
+  std::printf("index %d names: %.1f ms\n", kServices,
+              std::chrono::duration<double, std::milli>(Clock_::now() - begin).count());
   constexpr int kRounds = 200000;
   begin = Clock_::now();
   size_t bytes = 0;
@@ -95,7 +98,8 @@ void measure_zone() {
     m->answers = zone.lookup(m->questions[0].name, dns::type::kA).answers;
     bytes += dns::encode(*m, 512).size();
   }
-  std::printf("read, look up, write: %.0f ns (%zu bytes)\n", std::chrono::duration<double, std::nano>(Clock_::now() - begin).count() / kRounds, bytes / kRounds);
+  std::printf("read, look up, write: %.0f ns (%zu bytes)\n",
+              std::chrono::duration<double, std::nano>(Clock_::now() - begin).count() / kRounds, bytes / kRounds);
 }
 
 }  // namespace
@@ -115,8 +119,10 @@ int main(int argc, char** argv) {
 
   test::FakeCluster cluster;
   for (int i = 0; i < kServices; ++i)
-    cluster.put(R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"service-)" + std::to_string(i) + R"(","namespace":"default"},"spec":{"clusterIP":")" + ip_of(i) + R"("}})");
-  auto server = dns::Server::create(cluster, RealClock::instance(), {.listen = {"127.0.0.10"}, .resolv_conf = "/nonexistent"});
+    cluster.put(R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"service-)" + std::to_string(i) +
+                R"(","namespace":"default"},"spec":{"clusterIP":")" + ip_of(i) + R"("}})");
+  auto server =
+      dns::Server::create(cluster, RealClock::instance(), {.listen = {"127.0.0.10"}, .resolv_conf = "/nonexistent"});
   if (!server || !(*server)->start()) return 1;
   wait_until_known(kServices - 1);
   measure("answers by UDP, one client socket", seconds, false);

@@ -15,7 +15,8 @@ void require(bool condition) {
 // Compression may change the letter case of names.
 bool same(const std::vector<Record>& a, const std::vector<Record>& b) {
   return std::ranges::equal(a, b, [](const Record& x, const Record& y) {
-    return lower(x.name) == lower(y.name) && x.type == y.type && x.klass == y.klass && x.ttl == y.ttl && lower(x.data) == lower(y.data);
+    return lower(x.name) == lower(y.name) && x.type == y.type && x.klass == y.klass && x.ttl == y.ttl &&
+           lower(x.data) == lower(y.data);
   });
 }
 
@@ -40,6 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     return 0;
   }
   require(again->code == message->code && again->edns.has_value() == message->edns.has_value());
-  require(same(again->answers, message->answers) && same(again->authorities, message->authorities) && same(again->additionals, message->additionals));
+  require(same(again->answers, message->answers) && same(again->authorities, message->authorities) &&
+          same(again->additionals, message->additionals));
   return 0;
 }

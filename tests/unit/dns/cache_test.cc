@@ -16,7 +16,8 @@ MessagePtr answer(uint32_t ttl) {
 MessagePtr denial(uint32_t ttl, uint32_t minimum) {
   auto m = std::make_shared<Message>();
   m->code = rcode::kNxDomain;
-  m->authorities = {{*to_name("org"), type::kSoa, kClassIn, ttl, std::string(2, '\0') + std::string(16, '\0') + u32_bytes(minimum)}};
+  m->authorities = {
+      {*to_name("org"), type::kSoa, kClassIn, ttl, std::string(2, '\0') + std::string(16, '\0') + u32_bytes(minimum)}};
   return m;
 }
 

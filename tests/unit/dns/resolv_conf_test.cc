@@ -11,7 +11,10 @@ namespace {
 using Strings = std::vector<std::string>;
 
 TEST(ResolvConf, ReadsServersAndOptions) {
-  auto conf = parse_resolv_conf("# made by hand\nsearch example.org\nnameserver 192.0.2.1 # first\nnameserver\t2001:db8::1\nnameserver nonsense\nnameserver 10.43.0.10\noptions ndots:5 timeout:1 attempts:3\n", {"10.43.0.10"});
+  auto conf = parse_resolv_conf(
+      "# made by hand\nsearch example.org\nnameserver 192.0.2.1 # first\nnameserver\t2001:db8::1\nnameserver "
+      "nonsense\nnameserver 10.43.0.10\noptions ndots:5 timeout:1 attempts:3\n",
+      {"10.43.0.10"});
   EXPECT_EQ(conf.servers, (Strings{"192.0.2.1", "2001:db8::1"}));
   EXPECT_EQ(conf.timeout_seconds, 1);
   EXPECT_EQ(conf.attempts, 3);

@@ -132,7 +132,8 @@ class Resolver {
         char buffer[4096];
         SocketAddress from;
         ssize_t k = ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, from.get(), &from.size);
-        if (auto out = answer({buffer, static_cast<size_t>(k)}, false)) ::sendto(udp_.get(), out->data(), out->size(), 0, from.get(), from.size);
+        if (auto out = answer({buffer, static_cast<size_t>(k)}, false))
+          ::sendto(udp_.get(), out->data(), out->size(), 0, from.get(), from.size);
       }
       if (p[2].revents != 0) {
         Fd peer(::accept4(tcp_.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -184,20 +185,27 @@ class ServerTest : public testing::Test {
     if (server) server->stop();
     (void)file::remove_tree(directory);
   }
-  void resolvers(const std::string& text) { ASSERT_TRUE(file::write_atomic(directory + "/resolv.conf", "options timeout:1\n" + text)); }
+  void resolvers(const std::string& text) {
+    ASSERT_TRUE(file::write_atomic(directory + "/resolv.conf", "options timeout:1\n" + text));
+  }
   void start() {
-    auto made = Server::create(cluster, RealClock::instance(), {.listen = {kServer}, .resolv_conf = directory + "/resolv.conf", .node_ip = "198.51.100.1"});
+    auto made =
+        Server::create(cluster, RealClock::instance(),
+                       {.listen = {kServer}, .resolv_conf = directory + "/resolv.conf", .node_ip = "198.51.100.1"});
     ASSERT_TRUE(made);
     server = std::move(*made);
     auto r = server->start();
     ASSERT_TRUE(r) << r.error().message();
   }
   void put_service(const std::string& name, const std::string& spec) {
-    cluster.put(R"({"kind":"Service","apiVersion":"v1","metadata":{"name":")" + name + R"(","namespace":"default"},"spec":)" + spec + "}");
+    cluster.put(R"({"kind":"Service","apiVersion":"v1","metadata":{"name":")" + name +
+                R"(","namespace":"default"},"spec":)" + spec + "}");
   }
   void put_slice(const std::string& of, const std::string& endpoints) {
-    cluster.put(R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":")" + of + R"(-1","namespace":"default","labels":{"kubernetes.io/service-name":")" + of +
-                R"("}},"addressType":"IPv4","ports":[{"name":"http","protocol":"TCP","port":8080}],"endpoints":)" + endpoints + "}");
+    cluster.put(R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":")" + of +
+                R"(-1","namespace":"default","labels":{"kubernetes.io/service-name":")" + of +
+                R"("}},"addressType":"IPv4","ports":[{"name":"http","protocol":"TCP","port":8080}],"endpoints":)" +
+                endpoints + "}");
   }
   // Changes of the cluster arrive a moment later.
   bool eventually(const std::string& name, const std::string& address) {
@@ -235,7 +243,8 @@ TEST_F(ServerTest, AnswersForTheClusterAndFollowsIt) {
 TEST_F(ServerTest, DenialsNameTheZone) {
   start();
   ASSERT_TRUE(eventually("nobody.default.svc.cluster.local", "code 3"));
-  Message no_name = ask("nobody.default.svc.cluster.local", type::kA), no_data = ask("dns-version.cluster.local", type::kA);
+  Message no_name = ask("nobody.default.svc.cluster.local", type::kA),
+          no_data = ask("dns-version.cluster.local", type::kA);
   EXPECT_EQ(no_data.code, rcode::kNoError);
   for (const Message* m : {&no_name, &no_data}) {
     ASSERT_EQ(m->authorities.size(), 1u);
@@ -277,7 +286,8 @@ TEST_F(ServerTest, RefusesWhatItDoesNotDo) {
 TEST_F(ServerTest, CutsLongAnswersAndGivesThemWholeByTcp) {
   put_service("db", R"({"clusterIP":"None"})");
   std::string endpoints;
-  for (int i = 0; i < 200; ++i) endpoints += (i == 0 ? "" : ",") + (R"({"addresses":["10.42.1.)" + std::to_string(i) + R"("]})");
+  for (int i = 0; i < 200; ++i)
+    endpoints += (i == 0 ? "" : ",") + (R"({"addresses":["10.42.1.)" + std::to_string(i) + R"("]})");
   put_slice("db", "[" + endpoints + "]");
   start();
   ASSERT_TRUE(eventually("10-42-1-199.db.default.svc.cluster.local", "10.42.1.199"));
@@ -303,7 +313,8 @@ TEST_F(ServerTest, AnswersManyQuestionsOnOneConnection) {
     m.id = i;
     all += framed(encode(m));
   }
-  for (size_t at = 0; at < all.size(); at += 1000) ASSERT_GT(::send(fd.get(), all.data() + at, std::min<size_t>(1000, all.size() - at), MSG_NOSIGNAL), 0);
+  for (size_t at = 0; at < all.size(); at += 1000)
+    ASSERT_GT(::send(fd.get(), all.data() + at, std::min<size_t>(1000, all.size() - at), MSG_NOSIGNAL), 0);
   ::shutdown(fd.get(), SHUT_WR);
   for (uint16_t i = 0; i < 300; ++i) {
     auto m = parse(read_framed(fd.get()));
@@ -346,7 +357,8 @@ TEST_F(ServerTest, TriesTheNextResolver) {
     return std::optional(m);
   });
   Resolver good("127.0.0.5", [](const Message& q, bool) { return address_answer(q, "192.0.2.9"); });
-  resolvers("nameserver 127.0.0.4\nnameserver 127.0.0.3\nnameserver 127.0.0.2\nnameserver " + kServer + "\nnameserver 127.0.0.5\n");
+  resolvers("nameserver 127.0.0.4\nnameserver 127.0.0.3\nnameserver 127.0.0.2\nnameserver " + kServer +
+            "\nnameserver 127.0.0.5\n");
   start();
   EXPECT_EQ(address_of(ask("example.org", type::kA)), "192.0.2.9");
   EXPECT_EQ(mute.asked, 1);
@@ -370,7 +382,8 @@ TEST_F(ServerTest, TakesCutAnswersByTcp) {
   Resolver above("127.0.0.2", [](const Message& q, bool tcp) {
     Message m;
     m.truncated = !tcp;
-    for (int i = 0; tcp && i < 500; ++i) m.answers.push_back(*address_record(q.questions[0].name, "192.0.2." + std::to_string(i % 250), 60));
+    for (int i = 0; tcp && i < 500; ++i)
+      m.answers.push_back(*address_record(q.questions[0].name, "192.0.2." + std::to_string(i % 250), 60));
     return std::optional(m);
   });
   start();
@@ -429,7 +442,8 @@ TEST_F(ServerTest, AsksOnceForManyWhoAskTheSame) {
 }
 
 TEST_F(ServerTest, SaysWhereItCannotListen) {
-  auto made = Server::create(cluster, RealClock::instance(), {.listen = {"192.0.2.55"}, .resolv_conf = directory + "/resolv.conf"});
+  auto made = Server::create(cluster, RealClock::instance(),
+                             {.listen = {"192.0.2.55"}, .resolv_conf = directory + "/resolv.conf"});
   auto r = (*made)->start();
   ASSERT_FALSE(r);
   EXPECT_NE(r.error().message().find("192.0.2.55"), std::string::npos) << r.error().message();

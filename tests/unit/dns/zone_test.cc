@@ -18,17 +18,21 @@ api::ObjectPtr object(const std::string& text) {
 }
 
 api::ObjectPtr service(const std::string& name, const std::string& spec) {
-  return object(R"({"kind":"Service","apiVersion":"v1","metadata":{"name":")" + name + R"(","namespace":"default"},"spec":)" + spec + "}");
+  return object(R"({"kind":"Service","apiVersion":"v1","metadata":{"name":")" + name +
+                R"(","namespace":"default"},"spec":)" + spec + "}");
 }
 
 api::ObjectPtr slice(const std::string& endpoints, const std::string& family = "IPv4") {
-  return object(R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"s","namespace":"default"},"addressType":")" + family +
-                R"(","ports":[{"name":"http","protocol":"TCP","port":8080}],"endpoints":)" + endpoints + "}");
+  return object(
+      R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"s","namespace":"default"},"addressType":")" +
+      family + R"(","ports":[{"name":"http","protocol":"TCP","port":8080}],"endpoints":)" + endpoints + "}");
 }
 
 class ZoneTest : public testing::Test {
  protected:
-  void set(const api::ObjectPtr& s, const std::vector<api::ObjectPtr>& slices = {}) { zone.set(s->key(), service_records(*s, slices, zone.domain())); }
+  void set(const api::ObjectPtr& s, const std::vector<api::ObjectPtr>& slices = {}) {
+    zone.set(s->key(), service_records(*s, slices, zone.domain()));
+  }
   // "A 10.43.0.5", "SRV 8080 web…", sorted; or "NODATA", "NXDOMAIN", "elsewhere", "-> name".
   std::set<std::string> ask(const std::string& name, uint16_t type) {
     ZoneAnswer a = zone.lookup(lower(n(name)), type);
@@ -49,7 +53,9 @@ class ZoneTest : public testing::Test {
       for (char c : r.data) out += (out.empty() ? "" : ".") + std::to_string(static_cast<uint8_t>(c));
       return out;
     }
-    if (r.type == type::kSrv) return std::to_string(static_cast<uint8_t>(r.data[4]) << 8 | static_cast<uint8_t>(r.data[5])) + " " + to_text(r.data.substr(6));
+    if (r.type == type::kSrv)
+      return std::to_string(static_cast<uint8_t>(r.data[4]) << 8 | static_cast<uint8_t>(r.data[5])) + " " +
+             to_text(r.data.substr(6));
     if (r.type == type::kTxt) return r.data.substr(1);
     if (r.type == type::kSoa) return "SOA";
     return to_text(r.data);
@@ -60,7 +66,9 @@ class ZoneTest : public testing::Test {
 using Set = std::set<std::string>;
 
 TEST_F(ZoneTest, ServicesWithAnAddress) {
-  set(service("web", R"({"clusterIP":"10.43.0.5","clusterIPs":["10.43.0.5","fd00::5"],"ports":[{"name":"http","protocol":"TCP","port":80},{"name":"dns","protocol":"UDP","port":53}]})"));
+  set(service(
+      "web",
+      R"({"clusterIP":"10.43.0.5","clusterIPs":["10.43.0.5","fd00::5"],"ports":[{"name":"http","protocol":"TCP","port":80},{"name":"dns","protocol":"UDP","port":53}]})"));
   EXPECT_EQ(ask("web.default.svc.cluster.local", type::kA), Set{"10.43.0.5"});
   EXPECT_EQ(ask("WEB.Default.svc.cluster.LOCAL", type::kA), Set{"10.43.0.5"});
   EXPECT_EQ(ask("web.default.svc.cluster.local", type::kAaaa), Set{"253.0.0.0.0.0.0.0.0.0.0.0.0.0.0.5"});
@@ -69,10 +77,12 @@ TEST_F(ZoneTest, ServicesWithAnAddress) {
   EXPECT_EQ(ask("_dns._udp.web.default.svc.cluster.local", type::kSrv), Set{"53 web.default.svc.cluster.local."});
   EXPECT_EQ(ask("web.default.svc.cluster.local", type::kSrv).size(), 2u);
   EXPECT_EQ(ask("5.0.43.10.in-addr.arpa", type::kPtr), Set{"web.default.svc.cluster.local."});
-  EXPECT_EQ(ask("5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", type::kPtr), Set{"web.default.svc.cluster.local."});
+  EXPECT_EQ(ask("5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", type::kPtr),
+            Set{"web.default.svc.cluster.local."});
   EXPECT_EQ(ask("other.default.svc.cluster.local", type::kA), Set{"NXDOMAIN"});
   EXPECT_EQ(ask("x.web.default.svc.cluster.local", type::kA), Set{"NXDOMAIN"});
-  for (const char* between : {"_tcp.web.default.svc.cluster.local", "default.svc.cluster.local", "svc.cluster.local", "cluster.local", "pod.cluster.local"})
+  for (const char* between : {"_tcp.web.default.svc.cluster.local", "default.svc.cluster.local", "svc.cluster.local",
+                              "cluster.local", "pod.cluster.local"})
     EXPECT_EQ(ask(between, type::kA), Set{"NODATA"}) << between;
   ZoneAnswer srv = zone.lookup(n("_http._tcp.web.default.svc.cluster.local"), type::kSrv);
   EXPECT_EQ(srv.additionals.size(), 2u);
@@ -84,19 +94,23 @@ TEST_F(ZoneTest, ServicesWithAnAddress) {
 
 TEST_F(ZoneTest, HeadlessServicesNameTheirEndpoints) {
   auto s = service("db", R"({"clusterIP":"None","ports":[{"name":"http","port":80}]})");
-  set(s, {slice(R"([{"addresses":["10.42.0.5"],"hostname":"db-0","conditions":{"ready":true}},{"addresses":["10.42.0.6"],"conditions":{}},{"addresses":["10.42.0.7"],"hostname":"db-2","conditions":{"ready":false}}])")});
+  set(s,
+      {slice(
+          R"([{"addresses":["10.42.0.5"],"hostname":"db-0","conditions":{"ready":true}},{"addresses":["10.42.0.6"],"conditions":{}},{"addresses":["10.42.0.7"],"hostname":"db-2","conditions":{"ready":false}}])")});
   EXPECT_EQ(ask("db.default.svc.cluster.local", type::kA), (Set{"10.42.0.5", "10.42.0.6"}));
   EXPECT_EQ(ask("db-0.db.default.svc.cluster.local", type::kA), Set{"10.42.0.5"});
   EXPECT_EQ(ask("10-42-0-6.db.default.svc.cluster.local", type::kA), Set{"10.42.0.6"});
   EXPECT_EQ(ask("db-2.db.default.svc.cluster.local", type::kA), Set{"NXDOMAIN"});
-  EXPECT_EQ(ask("_http._tcp.db.default.svc.cluster.local", type::kSrv), (Set{"8080 db-0.db.default.svc.cluster.local.", "8080 10-42-0-6.db.default.svc.cluster.local."}));
+  EXPECT_EQ(ask("_http._tcp.db.default.svc.cluster.local", type::kSrv),
+            (Set{"8080 db-0.db.default.svc.cluster.local.", "8080 10-42-0-6.db.default.svc.cluster.local."}));
   EXPECT_EQ(ask("5.0.42.10.in-addr.arpa", type::kPtr), Set{"db-0.db.default.svc.cluster.local."});
   // First addresses differ from time to time.
   Set first;
   for (int i = 0; i < 10; ++i) first.insert(show(zone.lookup(n("db.default.svc.cluster.local"), type::kA).answers[0]));
   EXPECT_EQ(first.size(), 2u);
   // Changes go by difference.
-  set(s, {slice(R"([{"addresses":["10.42.0.7"],"hostname":"db-2"}])"), slice(R"([{"addresses":["fd00::7"]}])", "IPv6")});
+  set(s,
+      {slice(R"([{"addresses":["10.42.0.7"],"hostname":"db-2"}])"), slice(R"([{"addresses":["fd00::7"]}])", "IPv6")});
   EXPECT_EQ(ask("db.default.svc.cluster.local", type::kA), Set{"10.42.0.7"});
   EXPECT_EQ(ask("db-0.db.default.svc.cluster.local", type::kA), Set{"NXDOMAIN"});
   EXPECT_EQ(ask("fd00--7.db.default.svc.cluster.local", type::kAaaa).size(), 1u);
@@ -105,12 +119,14 @@ TEST_F(ZoneTest, HeadlessServicesNameTheirEndpoints) {
 }
 
 TEST_F(ZoneTest, UnreadyEndpointsArePublishedWhenAskedFor) {
-  set(service("db", R"({"clusterIP":"None","publishNotReadyAddresses":true})"), {slice(R"([{"addresses":["10.42.0.7"],"hostname":"db-2","conditions":{"ready":false}}])")});
+  set(service("db", R"({"clusterIP":"None","publishNotReadyAddresses":true})"),
+      {slice(R"([{"addresses":["10.42.0.7"],"hostname":"db-2","conditions":{"ready":false}}])")});
   EXPECT_EQ(ask("db-2.db.default.svc.cluster.local", type::kA), Set{"10.42.0.7"});
 }
 
 TEST_F(ZoneTest, TwoServicesMayShareAnEndpoint) {
-  for (const char* name : {"one", "two"}) set(service(name, R"({"clusterIP":"None"})"), {slice(R"([{"addresses":["10.42.0.5"],"hostname":"h"}])")});
+  for (const char* name : {"one", "two"})
+    set(service(name, R"({"clusterIP":"None"})"), {slice(R"([{"addresses":["10.42.0.5"],"hostname":"h"}])")});
   EXPECT_EQ(ask("5.0.42.10.in-addr.arpa", type::kPtr).size(), 2u);
   zone.set("default/one", {});
   EXPECT_EQ(ask("5.0.42.10.in-addr.arpa", type::kPtr), Set{"h.two.default.svc.cluster.local."});
@@ -149,7 +165,8 @@ TEST_F(ZoneTest, PodsTheVersionTheServerAndTheHost) {
 
 TEST_F(ZoneTest, ForgetsEverythingThatIsRemoved) {
   size_t before = zone.names();
-  set(service("db", R"({"clusterIP":"None","ports":[{"name":"http","port":80}]})"), {slice(R"([{"addresses":["10.42.0.5"],"hostname":"db-0"},{"addresses":["10.42.0.6"]}])")});
+  set(service("db", R"({"clusterIP":"None","ports":[{"name":"http","port":80}]})"),
+      {slice(R"([{"addresses":["10.42.0.5"],"hostname":"db-0"},{"addresses":["10.42.0.6"]}])")});
   set(service("web", R"({"clusterIP":"10.43.0.5","ports":[{"name":"http","port":80}]})"));
   EXPECT_GT(zone.names(), before);
   zone.set("default/db", {});

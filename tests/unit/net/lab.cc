@@ -33,9 +33,11 @@ std::string text_of(const sockaddr_in& a) { return format_ipv4(ntohl(a.sin_addr.
 std::string error_name(int error) {
   switch (error) {
     case ECONNREFUSED: return "refused";
-    case EHOSTUNREACH: case ENETUNREACH: return "unreachable";
+    case EHOSTUNREACH:
+    case ENETUNREACH: return "unreachable";
     case ECONNRESET: return "reset";
-    case ETIMEDOUT: case EAGAIN: return "timeout";
+    case ETIMEDOUT:
+    case EAGAIN: return "timeout";
   }
   return "errno " + std::to_string(error);
 }
@@ -45,7 +47,8 @@ bool wait_for(int fd, short events) {
   return ::poll(&p, 1, kPatienceMs) == 1;
 }
 
-Fd connect_socket(const Fd& netns, bool tcp, const std::string& ip, uint16_t port, const std::string& from, std::string& failure) {
+Fd connect_socket(const Fd& netns, bool tcp, const std::string& ip, uint16_t port, const std::string& from,
+                  std::string& failure) {
   Fd fd;
   in(netns, [&] {
     fd = Fd(::socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -54,7 +57,8 @@ Fd connect_socket(const Fd& netns, bool tcp, const std::string& ip, uint16_t por
       if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&own), sizeof own) != 0) failure = error_name(errno);
     }
     sockaddr_in to = address_of(ip, port);
-    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS) failure = error_name(errno);
+    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS)
+      failure = error_name(errno);
   });
   if (!failure.empty() || !tcp) return fd;
   if (!wait_for(fd.get(), POLLOUT)) failure = "timeout";
@@ -100,7 +104,8 @@ Fd make_namespace() {
   return out;
 }
 
-void connect(const Fd& a, const std::string& name_a, const std::string& ip_a, const Fd& b, const std::string& name_b, const std::string& ip_b) {
+void connect(const Fd& a, const std::string& name_a, const std::string& ip_a, const Fd& b, const std::string& name_b,
+             const std::string& ip_b) {
   in(a, [&] {
     auto links = Links::open();
     auto made = links->add_veth(name_a, name_b, b, 0, 1500);
@@ -124,11 +129,17 @@ void add_default_route(const Fd& netns, const std::string& device, const std::st
   });
 }
 
-std::string ask_tcp(const Fd& netns, const std::string& ip, uint16_t port, const std::string& from) { return ask(netns, true, ip, port, from); }
-std::string ask_udp(const Fd& netns, const std::string& ip, uint16_t port, const std::string& from) { return ask(netns, false, ip, port, from); }
+std::string ask_tcp(const Fd& netns, const std::string& ip, uint16_t port, const std::string& from) {
+  return ask(netns, true, ip, port, from);
+}
+std::string ask_udp(const Fd& netns, const std::string& ip, uint16_t port, const std::string& from) {
+  return ask(netns, false, ip, port, from);
+}
 std::string who(const std::string& answer) { return answer.substr(0, answer.find(' ')); }
 
-Client::Client(const Fd& netns, bool tcp, const std::string& ip, uint16_t port) { fd_ = connect_socket(netns, tcp, ip, port, {}, failure_); }
+Client::Client(const Fd& netns, bool tcp, const std::string& ip, uint16_t port) {
+  fd_ = connect_socket(netns, tcp, ip, port, {}, failure_);
+}
 std::string Client::ask() { return failure_.empty() ? ask_once(fd_.get()) : failure_; }
 
 Servers::Servers() : wake_(::eventfd(0, EFD_CLOEXEC)), thread_([this] { run(); }) {}
@@ -194,7 +205,8 @@ void Servers::run() {
         ::getpeername(socket.fd.get(), reinterpret_cast<sockaddr*>(&peer), &size);
       }
       std::string answer = socket.name + " " + text_of(peer);
-      ::sendto(socket.fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL, socket.udp ? reinterpret_cast<sockaddr*>(&peer) : nullptr, socket.udp ? size : 0);
+      ::sendto(socket.fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL,
+               socket.udp ? reinterpret_cast<sockaddr*>(&peer) : nullptr, socket.udp ? size : 0);
     }
   }
 }
@@ -232,7 +244,8 @@ Pod& Node::pod(const std::string& id, const std::vector<HostPort>& host_ports) {
   return pod;
 }
 
-ServicePort service(const std::string& key, const std::string& ip, uint16_t port, const std::vector<Endpoint>& endpoints, Protocol protocol) {
+ServicePort service(const std::string& key, const std::string& ip, uint16_t port,
+                    const std::vector<Endpoint>& endpoints, Protocol protocol) {
   ServicePort s;
   s.key = key;
   if (!ip.empty()) s.cluster_ips = {ip};

@@ -1,4 +1,5 @@
-// Network namespaces and sockets for tests: every node and pod is an unnamed namespace that goes away with its descriptor.
+// Network namespaces and sockets for tests: every node and pod is an unnamed namespace that goes away with its
+// descriptor.
 #pragma once
 
 #include <atomic>
@@ -18,10 +19,12 @@ Fd make_namespace();
 // Runs `action` on a thread inside `netns`.
 void in(const Fd& netns, const std::function<void()>& action);
 // A veth from `a` to `b`, both ends with addresses of one /24.
-void connect(const Fd& a, const std::string& name_a, const std::string& ip_a, const Fd& b, const std::string& name_b, const std::string& ip_b);
+void connect(const Fd& a, const std::string& name_a, const std::string& ip_a, const Fd& b, const std::string& name_b,
+             const std::string& ip_b);
 void add_default_route(const Fd& netns, const std::string& device, const std::string& via);
 
-// What a client sees: "<server's name> <client's address as the server saw it>", or "refused", "unreachable", "timeout".
+// What a client sees: "<server's name> <client's address as the server saw it>", or "refused", "unreachable",
+// "timeout".
 std::string ask_tcp(const Fd& netns, const std::string& ip, uint16_t port, const std::string& from = {});
 std::string ask_udp(const Fd& netns, const std::string& ip, uint16_t port, const std::string& from = {});
 // The first word of an answer.
@@ -90,6 +93,7 @@ class Node {
 };
 
 // A service of TCP (or UDP) with endpoints "ip:port"; an endpoint written with "local " first is on this node.
-ServicePort service(const std::string& key, const std::string& ip, uint16_t port, const std::vector<Endpoint>& endpoints, Protocol protocol = Protocol::tcp);
+ServicePort service(const std::string& key, const std::string& ip, uint16_t port,
+                    const std::vector<Endpoint>& endpoints, Protocol protocol = Protocol::tcp);
 
 }  // namespace kcube::net::lab

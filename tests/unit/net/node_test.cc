@@ -97,7 +97,8 @@ TEST_F(NodeTest, PodsReachTheWorldUnderTheNodesAddress) {
 TEST_F(NodeTest, HostPortsLeadToThePodFromOutsideFromTheNodeAndFromPods) {
   Fd world = lab::make_namespace();
   lab::connect(node.netns, "up0", "198.51.100.1", world, "eth0", "198.51.100.2");
-  lab::Pod& web = node.pod("web", {{Protocol::tcp, 8080, 80, ""}, {Protocol::udp, 8080, 80, ""}, {Protocol::tcp, 9090, 80, "127.0.0.1"}});
+  lab::Pod& web = node.pod(
+      "web", {{Protocol::tcp, 8080, 80, ""}, {Protocol::udp, 8080, 80, ""}, {Protocol::tcp, 9090, 80, "127.0.0.1"}});
   lab::Pod& other = node.pod("other");
   servers.serve(web.netns, true, 80, "web");
   servers.serve(web.netns, false, 80, "web");
@@ -225,7 +226,8 @@ TEST_F(NodeTest, PodsCannotReachWhatTheNodeServesOnLoopback) {
     int eth0 = links->index_of("eth0");
     ASSERT_TRUE(links->remove_address(links->index_of("lo"), 0x7f000001, 8));
     (void)links->remove_route({.to = {0x7f000000, 8}, .index = links->index_of("lo"), .local = true});
-    ASSERT_TRUE(links->add_route({.to = {0x7f000001, 32}, .index = eth0, .via = *parse_ipv4(node.network->gateway()), .onlink = true}));
+    ASSERT_TRUE(links->add_route(
+        {.to = {0x7f000001, 32}, .index = eth0, .via = *parse_ipv4(node.network->gateway()), .onlink = true}));
     (void)std::system("echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet");
   });
   EXPECT_NE(who(ask_tcp(a.netns, "127.0.0.1", 7000, a.ip)), "secret");

@@ -54,7 +54,8 @@ TEST_F(ServiceTest, SpreadsConnectionsFromPodsAndFromTheNode) {
   EXPECT_EQ(spread(pod("client"), "10.43.0.5", 80, false), kAll);
   EXPECT_EQ(spread(node.netns, "10.43.0.5", 80, true), kAll);
   EXPECT_EQ(spread(node.netns, "10.43.0.5", 80, false), kAll);
-  EXPECT_EQ(ask_tcp(pod("client"), "10.43.0.5", 80).substr(2), node.pods["client"].ip) << "the client's address is kept";
+  EXPECT_EQ(ask_tcp(pod("client"), "10.43.0.5", 80).substr(2), node.pods["client"].ip)
+      << "the client's address is kept";
 }
 
 TEST_F(ServiceTest, RefusesAtOnceWithoutEndpointsAndOnOtherPorts) {
@@ -94,7 +95,8 @@ TEST_F(ServiceTest, NodePortsServeTheWorldTheNodeAndPods) {
   set(s);
   EXPECT_EQ(spread(world, "198.51.100.1", 30080, true), kAll);
   EXPECT_EQ(spread(world, "198.51.100.1", 30080, false), kAll);
-  EXPECT_EQ(ask_tcp(world, "198.51.100.1", 30080).substr(2), node.network->gateway()) << "the node's address, so that answers pass it";
+  EXPECT_EQ(ask_tcp(world, "198.51.100.1", 30080).substr(2), node.network->gateway())
+      << "the node's address, so that answers pass it";
   EXPECT_EQ(spread(node.netns, "198.51.100.1", 30080, true), kAll);
   EXPECT_EQ(spread(node.netns, "127.0.0.1", 30080, true), kAll);
   EXPECT_EQ(spread(pod("client"), "198.51.100.1", 30080, true), kAll);
@@ -125,7 +127,8 @@ TEST_F(ServiceTest, ExternalAddressesServeTheWorldAndRefuseWithoutEndpoints) {
 }
 
 TEST_F(ServiceTest, AnExternalAddressClaimedTwiceStaysWithTheFirst) {
-  ServicePort s = service("default/first:", "10.43.0.5", 80, {at("a")}), t = service("default/second:", "10.43.0.6", 80, {at("b")});
+  ServicePort s = service("default/first:", "10.43.0.5", 80, {at("a")}),
+              t = service("default/second:", "10.43.0.6", 80, {at("b")});
   s.external_ips = t.external_ips = {"203.0.113.7"};
   set(s);
   set(t);
@@ -137,7 +140,8 @@ TEST_F(ServiceTest, AnExternalAddressClaimedTwiceStaysWithTheFirst) {
 
 TEST_F(ServiceTest, AServiceMadeAnewWithTheSameAddressInOneBatch) {
   set(service("default/old:", "10.43.0.5", 80, {at("a")}));
-  ASSERT_TRUE(node.network->batch({service("default/new:", "10.43.0.5", 80, {at("b"), at("c")})}, {"default/old:", "default/never:"}));
+  ASSERT_TRUE(node.network->batch({service("default/new:", "10.43.0.5", 80, {at("b"), at("c")})},
+                                  {"default/old:", "default/never:"}));
   EXPECT_EQ(spread(pod("client"), "10.43.0.5", 80, true), (std::set<std::string>{"b", "c"}));
 }
 
@@ -229,12 +233,14 @@ TEST_F(ServiceTest, UdpFlowsThatCameBeforeTheEndpointsFindThem) {
 }
 
 TEST_F(ServiceTest, ARestartKeepsServingAndTheFirstSetReplacesAll) {
-  ServicePort kept = service("default/kept:", "10.43.0.5", 80, {at("a"), at("b")}), gone = service("default/gone:", "10.43.0.6", 80, {at("a")});
+  ServicePort kept = service("default/kept:", "10.43.0.5", 80, {at("a"), at("b")}),
+              gone = service("default/gone:", "10.43.0.6", 80, {at("a")});
   set(kept);
   set(gone);
   node.close();
   node.open();
-  EXPECT_EQ(spread(pod("client"), "10.43.0.5", 80, true), (std::set<std::string>{"a", "b"})) << "before the services are known again";
+  EXPECT_EQ(spread(pod("client"), "10.43.0.5", 80, true), (std::set<std::string>{"a", "b"}))
+      << "before the services are known again";
   kept.endpoints = {at("b"), at("c")};
   ASSERT_TRUE(node.network->batch({kept}, {}));
   EXPECT_EQ(spread(pod("client"), "10.43.0.5", 80, true), (std::set<std::string>{"b", "c"}));
@@ -260,7 +266,9 @@ TEST_F(ServiceTest, OtherRangesAfterARestartMakeTheTableAnew) {
 TEST_F(ServiceTest, ThousandsOfServicesLoadInOneBatchAndChangeByElement) {
   std::vector<ServicePort> many;
   for (int i = 0; i < 5000; ++i) {
-    ServicePort s = service("default/m" + std::to_string(i) + ":", "10.43." + std::to_string(1 + i / 250) + "." + std::to_string(1 + i % 250), 80, {at("a"), at("b"), at("c")});
+    ServicePort s = service("default/m" + std::to_string(i) + ":",
+                            "10.43." + std::to_string(1 + i / 250) + "." + std::to_string(1 + i % 250), 80,
+                            {at("a"), at("b"), at("c")});
     s.node_port = static_cast<uint16_t>(i < 2000 ? 30000 + i : 0);
     many.push_back(s);
   }

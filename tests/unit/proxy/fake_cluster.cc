@@ -3,7 +3,11 @@
 namespace kcube::test {
 namespace {
 
-const std::map<std::string, std::string, std::less<>> kResources{{"Service", "services"}, {"EndpointSlice", "endpointslices"}, {"Node", "nodes"}, {"Pod", "pods"}, {"Namespace", "namespaces"}};
+const std::map<std::string, std::string, std::less<>> kResources{{"Service", "services"},
+                                                                 {"EndpointSlice", "endpointslices"},
+                                                                 {"Node", "nodes"},
+                                                                 {"Pod", "pods"},
+                                                                 {"Namespace", "namespaces"}};
 
 Status read_only() { return Status::bad_request("the fake cluster is read only"); }
 
@@ -51,7 +55,8 @@ void FakeCluster::remove(const std::string& resource, const std::string& key) {
   tell(resource, {client::WatchEvent::Type::deleted, last, revision_, Status(0, "", "")});
 }
 
-Result<api::ObjectPtr> FakeCluster::get(const api::GroupVersionResource& resource, std::string_view ns, std::string_view name) {
+Result<api::ObjectPtr> FakeCluster::get(const api::GroupVersionResource& resource, std::string_view ns,
+                                        std::string_view name) {
   std::lock_guard lock(mutex_);
   auto& all = objects_[resource.resource];
   auto it = all.find(api::object_key(ns, name));
@@ -59,7 +64,8 @@ Result<api::ObjectPtr> FakeCluster::get(const api::GroupVersionResource& resourc
   return it->second;
 }
 
-Result<client::ObjectList> FakeCluster::list(const api::GroupVersionResource& resource, std::string_view, const client::ListOptions&) {
+Result<client::ObjectList> FakeCluster::list(const api::GroupVersionResource& resource, std::string_view,
+                                             const client::ListOptions&) {
   std::lock_guard lock(mutex_);
   client::ObjectList out;
   for (const auto& [key, object] : objects_[resource.resource]) out.items.push_back(object);
@@ -67,7 +73,8 @@ Result<client::ObjectList> FakeCluster::list(const api::GroupVersionResource& re
   return out;
 }
 
-Result<std::unique_ptr<client::Watch>> FakeCluster::watch(const api::GroupVersionResource& resource, std::string_view, const client::ListOptions& options,
+Result<std::unique_ptr<client::Watch>> FakeCluster::watch(const api::GroupVersionResource& resource, std::string_view,
+                                                          const client::ListOptions& options,
                                                           std::function<void(const client::WatchEvent&)> sink) {
   std::lock_guard lock(mutex_);
   uint64_t after = options.resource_version.empty() ? 0 : std::stoull(options.resource_version);
@@ -78,9 +85,21 @@ Result<std::unique_ptr<client::Watch>> FakeCluster::watch(const api::GroupVersio
   return std::make_unique<Registration>(*this, watcher);
 }
 
-Result<api::ObjectPtr> FakeCluster::create(const api::GroupVersionResource&, std::string_view, const json::value&, std::string_view, std::string_view) { return fail(read_only()); }
-Result<api::ObjectPtr> FakeCluster::update(const api::GroupVersionResource&, std::string_view, std::string_view, const json::value&, std::string_view) { return fail(read_only()); }
-Result<api::ObjectPtr> FakeCluster::patch(const api::GroupVersionResource&, std::string_view, std::string_view, client::PatchType, const json::value&, std::string_view) { return fail(read_only()); }
-Result<void> FakeCluster::remove(const api::GroupVersionResource&, std::string_view, std::string_view, const client::DeleteOptions&) { return fail(read_only()); }
+Result<api::ObjectPtr> FakeCluster::create(const api::GroupVersionResource&, std::string_view, const json::value&,
+                                           std::string_view, std::string_view) {
+  return fail(read_only());
+}
+Result<api::ObjectPtr> FakeCluster::update(const api::GroupVersionResource&, std::string_view, std::string_view,
+                                           const json::value&, std::string_view) {
+  return fail(read_only());
+}
+Result<api::ObjectPtr> FakeCluster::patch(const api::GroupVersionResource&, std::string_view, std::string_view,
+                                          client::PatchType, const json::value&, std::string_view) {
+  return fail(read_only());
+}
+Result<void> FakeCluster::remove(const api::GroupVersionResource&, std::string_view, std::string_view,
+                                 const client::DeleteOptions&) {
+  return fail(read_only());
+}
 
 }  // namespace kcube::test

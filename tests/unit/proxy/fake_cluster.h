@@ -17,13 +17,20 @@ class FakeCluster final : public client::Client {
   void put(const std::string& text);
   void remove(const std::string& resource, const std::string& key);
 
-  Result<api::ObjectPtr> get(const api::GroupVersionResource& resource, std::string_view ns, std::string_view name) override;
-  Result<client::ObjectList> list(const api::GroupVersionResource& resource, std::string_view ns, const client::ListOptions& options) override;
-  Result<api::ObjectPtr> create(const api::GroupVersionResource&, std::string_view, const json::value&, std::string_view, std::string_view) override;
-  Result<api::ObjectPtr> update(const api::GroupVersionResource&, std::string_view, std::string_view, const json::value&, std::string_view) override;
-  Result<api::ObjectPtr> patch(const api::GroupVersionResource&, std::string_view, std::string_view, client::PatchType, const json::value&, std::string_view) override;
-  Result<void> remove(const api::GroupVersionResource&, std::string_view, std::string_view, const client::DeleteOptions&) override;
-  Result<std::unique_ptr<client::Watch>> watch(const api::GroupVersionResource& resource, std::string_view ns, const client::ListOptions& options,
+  Result<api::ObjectPtr> get(const api::GroupVersionResource& resource, std::string_view ns,
+                             std::string_view name) override;
+  Result<client::ObjectList> list(const api::GroupVersionResource& resource, std::string_view ns,
+                                  const client::ListOptions& options) override;
+  Result<api::ObjectPtr> create(const api::GroupVersionResource&, std::string_view, const json::value&,
+                                std::string_view, std::string_view) override;
+  Result<api::ObjectPtr> update(const api::GroupVersionResource&, std::string_view, std::string_view,
+                                const json::value&, std::string_view) override;
+  Result<api::ObjectPtr> patch(const api::GroupVersionResource&, std::string_view, std::string_view, client::PatchType,
+                               const json::value&, std::string_view) override;
+  Result<void> remove(const api::GroupVersionResource&, std::string_view, std::string_view,
+                      const client::DeleteOptions&) override;
+  Result<std::unique_ptr<client::Watch>> watch(const api::GroupVersionResource& resource, std::string_view ns,
+                                               const client::ListOptions& options,
                                                std::function<void(const client::WatchEvent&)> sink) override;
 
  private:
@@ -33,7 +40,7 @@ class FakeCluster final : public client::Client {
 
   std::mutex mutex_;
   uint64_t revision_ = 0;
-  std::map<std::string, std::map<std::string, api::ObjectPtr>> objects_;   // resource -> key -> object
+  std::map<std::string, std::map<std::string, api::ObjectPtr>> objects_;  // resource -> key -> object
   std::map<std::string, std::list<client::WatchEvent>> log_;
   std::list<std::shared_ptr<Watcher>> watchers_;
 };

@@ -54,18 +54,24 @@ class FakeNetwork final : public net::NodeNetwork {
 };
 
 std::string service(const std::string& name, const std::string& ip, const std::string& more = "") {
-  return R"({"kind":"Service","apiVersion":"v1","metadata":{"name":")" + name + R"(","namespace":"default"},"spec":{"type":"ClusterIP","clusterIP":")" + ip + R"(","clusterIPs":[")" + ip +
+  return R"({"kind":"Service","apiVersion":"v1","metadata":{"name":")" + name +
+         R"(","namespace":"default"},"spec":{"type":"ClusterIP","clusterIP":")" + ip + R"(","clusterIPs":[")" + ip +
          R"("],"ports":[{"name":"http","protocol":"TCP","port":80}])" + more + "}}";
 }
 
-std::string slice(const std::string& name, const std::string& of, const std::string& endpoints, const std::string& ports = R"([{"name":"http","protocol":"TCP","port":8080}])") {
-  return R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":")" + name + R"(","namespace":"default","labels":{"kubernetes.io/service-name":")" + of +
+std::string slice(const std::string& name, const std::string& of, const std::string& endpoints,
+                  const std::string& ports = R"([{"name":"http","protocol":"TCP","port":8080}])") {
+  return R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":")" + name +
+         R"(","namespace":"default","labels":{"kubernetes.io/service-name":")" + of +
          R"("}},"addressType":"IPv4","ports":)" + ports + R"(,"endpoints":)" + endpoints + "}";
 }
 
-std::string node(const std::string& name, const std::string& ip, const std::string& cidr, const std::string& zone = "") {
-  return R"({"kind":"Node","apiVersion":"v1","metadata":{"name":")" + name + R"(","labels":{"topology.kubernetes.io/zone":")" + zone + R"("}},"spec":{"podCIDR":")" + cidr +
-         R"("},"status":{"addresses":[{"type":"Hostname","address":"h"},{"type":"InternalIP","address":")" + ip + R"("}]}})";
+std::string node(const std::string& name, const std::string& ip, const std::string& cidr,
+                 const std::string& zone = "") {
+  return R"({"kind":"Node","apiVersion":"v1","metadata":{"name":")" + name +
+         R"(","labels":{"topology.kubernetes.io/zone":")" + zone + R"("}},"spec":{"podCIDR":")" + cidr +
+         R"("},"status":{"addresses":[{"type":"Hostname","address":"h"},{"type":"InternalIP","address":"fd00::1"},{"type":"InternalIP","address":")" +
+         ip + R"("},{"type":"InternalIP","address":"192.0.2.99"}]}})";
 }
 
 class ProxyTest : public testing::Test {
@@ -79,7 +85,8 @@ class ProxyTest : public testing::Test {
   }
   std::vector<std::string> endpoints(const std::string& key) {
     std::vector<std::string> out;
-    for (const net::Endpoint& e : network.services[key].endpoints) out.push_back(e.ip + ":" + std::to_string(e.port) + (e.local ? " local" : ""));
+    for (const net::Endpoint& e : network.services[key].endpoints)
+      out.push_back(e.ip + ":" + std::to_string(e.port) + (e.local ? " local" : ""));
     return out;
   }
   test::FakeCluster cluster;
@@ -95,7 +102,9 @@ TEST_F(ProxyTest, LoadsEverythingInOneBatch) {
   cluster.put(service("headless", "None"));
   cluster.put(service("dns", "10.43.0.10"));
   cluster.put(service("by-name", "", R"(,"type":"ExternalName","externalName":"example.org")"));
-  cluster.put(slice("web-1", "web", R"([{"addresses":["10.42.0.5"],"nodeName":"one","conditions":{"ready":true}},{"addresses":["10.42.1.5"],"nodeName":"two","conditions":{}}])"));
+  cluster.put(slice(
+      "web-1", "web",
+      R"([{"addresses":["10.42.0.5"],"nodeName":"one","conditions":{"ready":true}},{"addresses":["10.42.1.5"],"nodeName":"two","conditions":{}}])"));
   cluster.put(slice("web-2", "web", R"([{"addresses":["10.42.1.6"],"nodeName":"two","conditions":{"ready":false}}])"));
   cluster.put(node("one", "198.51.100.1", "10.42.0.0/24"));
   cluster.put(node("two", "198.51.100.2", "10.42.1.0/24"));
@@ -105,7 +114,9 @@ TEST_F(ProxyTest, LoadsEverythingInOneBatch) {
   EXPECT_EQ(endpoints("default/web:http"), (Strings{"10.42.0.5:8080 local", "10.42.1.5:8080"}));
   EXPECT_EQ(network.services["default/web:http"].cluster_ips, Strings{"10.43.0.5"});
   EXPECT_TRUE(endpoints("default/none:http").empty());
-  EXPECT_TRUE(network.eventually([&] { return network.peers_seen == std::map<std::string, std::string>{{"two", "198.51.100.2 10.42.1.0/24"}}; }));
+  EXPECT_TRUE(network.eventually([&] {
+    return network.peers_seen == std::map<std::string, std::string>{{"two", "198.51.100.2 10.42.1.0/24"}};
+  }));
 }
 
 TEST_F(ProxyTest, FollowsChanges) {
@@ -114,8 +125,11 @@ TEST_F(ProxyTest, FollowsChanges) {
   ASSERT_TRUE(network.eventually([&] { return network.services.contains("default/web:http"); }));
   cluster.put(slice("web-1", "web", R"([{"addresses":["10.42.0.5"],"conditions":{"ready":true}}])"));
   ASSERT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.5:8080"}; }));
-  cluster.put(slice("web-2", "web", R"([{"addresses":["10.42.0.6"],"conditions":{"ready":true}}])", R"([{"name":"http","protocol":"TCP","port":9090}])"));
-  ASSERT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.5:8080", "10.42.0.6:9090"}; }));
+  cluster.put(slice("web-2", "web", R"([{"addresses":["10.42.0.6"],"conditions":{"ready":true}}])",
+                    R"([{"name":"http","protocol":"TCP","port":9090}])"));
+  ASSERT_TRUE(network.eventually([&] {
+    return endpoints("default/web:http") == Strings{"10.42.0.5:8080", "10.42.0.6:9090"};
+  }));
   cluster.remove("endpointslices", "default/web-1");
   ASSERT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.6:9090"}; }));
   cluster.remove("services", "default/web");
@@ -138,8 +152,11 @@ TEST_F(ProxyTest, TriesAgainWhenTheKernelRefuses) {
 
 TEST_F(ProxyTest, EndingEndpointsServeOnlyWhenNoneIsReady) {
   cluster.put(service("web", "10.43.0.5"));
-  std::string ending = R"({"addresses":["10.42.0.7"],"conditions":{"ready":false,"serving":true,"terminating":true}})", failing = R"({"addresses":["10.42.0.8"],"conditions":{"ready":false,"serving":false,"terminating":true}})";
-  cluster.put(slice("web-1", "web", R"([{"addresses":["10.42.0.5"],"conditions":{"ready":true}},)" + ending + "," + failing + "]"));
+  std::string ending = R"({"addresses":["10.42.0.7"],"conditions":{"ready":false,"serving":true,"terminating":true}})",
+              failing =
+                  R"({"addresses":["10.42.0.8"],"conditions":{"ready":false,"serving":false,"terminating":true}})";
+  cluster.put(slice("web-1", "web",
+                    R"([{"addresses":["10.42.0.5"],"conditions":{"ready":true}},)" + ending + "," + failing + "]"));
   start();
   EXPECT_EQ(endpoints("default/web:http"), Strings{"10.42.0.5:8080"});
   cluster.put(slice("web-1", "web", "[" + ending + "," + failing + "]"));
@@ -147,11 +164,13 @@ TEST_F(ProxyTest, EndingEndpointsServeOnlyWhenNoneIsReady) {
 }
 
 TEST_F(ProxyTest, ReadsPortsPoliciesAndAffinity) {
-  cluster.put(R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"lb","namespace":"default"},"spec":{"type":"LoadBalancer","clusterIP":"10.43.0.7","clusterIPs":["10.43.0.7"],
+  cluster.put(
+      R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"lb","namespace":"default"},"spec":{"type":"LoadBalancer","clusterIP":"10.43.0.7","clusterIPs":["10.43.0.7"],
     "externalIPs":["203.0.113.1"],"sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":60}},"internalTrafficPolicy":"Local","externalTrafficPolicy":"Local",
     "ports":[{"name":"a","protocol":"TCP","port":80,"nodePort":30080},{"name":"b","protocol":"UDP","port":53,"nodePort":30053}]},
     "status":{"loadBalancer":{"ingress":[{"ip":"203.0.113.2"},{"ip":"203.0.113.3","ipMode":"Proxy"},{"hostname":"x"}]}}})");
-  cluster.put(slice("lb-1", "lb", R"([{"addresses":["10.42.0.5"],"nodeName":"one"}])", R"([{"name":"a","protocol":"TCP","port":1},{"name":"b","protocol":"UDP","port":2}])"));
+  cluster.put(slice("lb-1", "lb", R"([{"addresses":["10.42.0.5"],"nodeName":"one"}])",
+                    R"([{"name":"a","protocol":"TCP","port":1},{"name":"b","protocol":"UDP","port":2}])"));
   start();
   const net::ServicePort &a = network.services["default/lb:a"], &b = network.services["default/lb:b"];
   EXPECT_EQ(a.external_ips, (Strings{"203.0.113.1", "203.0.113.2"}));
@@ -178,19 +197,25 @@ TEST_F(ProxyTest, LeavesServicesOfOtherProxiesAlone) {
 TEST_F(ProxyTest, HintsKeepTrafficCloseWhenEveryEndpointHasThem) {
   cluster.put(service("web", "10.43.0.5"));
   cluster.put(node("one", "198.51.100.1", "10.42.0.0/24", "east"));
-  std::string east = R"({"addresses":["10.42.0.5"],"hints":{"forZones":[{"name":"east"}]}})", west = R"({"addresses":["10.42.0.6"],"hints":{"forZones":[{"name":"west"}]}})", bare = R"({"addresses":["10.42.0.7"]})";
+  std::string east = R"({"addresses":["10.42.0.5"],"hints":{"forZones":[{"name":"east"}]}})",
+              west = R"({"addresses":["10.42.0.6"],"hints":{"forZones":[{"name":"west"}]}})",
+              bare = R"({"addresses":["10.42.0.7"]})";
   cluster.put(slice("web-1", "web", "[" + east + "," + west + "]"));
   start();
   EXPECT_EQ(endpoints("default/web:http"), Strings{"10.42.0.5:8080"});
   cluster.put(slice("web-1", "web", "[" + east + "," + west + "," + bare + "]"));
   EXPECT_TRUE(network.eventually([&] { return endpoints("default/web:http").size() == 3; }));
   cluster.put(slice("web-1", "web", "[" + west + "]"));
-  EXPECT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.6:8080"}; })) << "none for this zone: all";
+  EXPECT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.6:8080"}; }))
+      << "none for this zone: all";
   cluster.put(slice("web-1", "web", "[" + east + "," + west + "]"));
   EXPECT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.5:8080"}; }));
   cluster.put(node("one", "198.51.100.1", "10.42.0.0/24", "west"));
-  EXPECT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.6:8080"}; })) << "the node moved";
-  cluster.put(slice("web-1", "web", R"([{"addresses":["10.42.0.8"],"hints":{"forNodes":[{"name":"one"}]}},{"addresses":["10.42.0.9"],"hints":{"forNodes":[{"name":"two"}]}}])"));
+  EXPECT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.6:8080"}; }))
+      << "the node moved";
+  cluster.put(slice(
+      "web-1", "web",
+      R"([{"addresses":["10.42.0.8"],"hints":{"forNodes":[{"name":"one"}]}},{"addresses":["10.42.0.9"],"hints":{"forNodes":[{"name":"two"}]}}])"));
   EXPECT_TRUE(network.eventually([&] { return endpoints("default/web:http") == Strings{"10.42.0.8:8080"}; }));
 }
 
