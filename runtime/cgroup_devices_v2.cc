@@ -44,13 +44,16 @@ int32_t access_bits(const std::string& access) {
 void append_rule(std::vector<bpf_insn>& program, const DeviceRule& rule) {
   std::vector<bpf_insn> tests;
   if (rule.type != 'a')
-    tests.push_back(instruction(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 0, rule.type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK));
+    tests.push_back(
+        instruction(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 0, rule.type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK));
   // Everything asked for must be among what is granted.
   tests.push_back(instruction(BPF_ALU | BPF_MOV | BPF_X, 1, 3, 0, 0));
   tests.push_back(instruction(BPF_ALU | BPF_AND | BPF_K, 1, 0, 0, ~access_bits(rule.access)));
   tests.push_back(instruction(BPF_JMP | BPF_JNE | BPF_K, 1, 0, 0, 0));
-  if (rule.major >= 0) tests.push_back(instruction(BPF_JMP | BPF_JNE | BPF_K, 4, 0, 0, static_cast<int32_t>(rule.major)));
-  if (rule.minor >= 0) tests.push_back(instruction(BPF_JMP | BPF_JNE | BPF_K, 5, 0, 0, static_cast<int32_t>(rule.minor)));
+  if (rule.major >= 0)
+    tests.push_back(instruction(BPF_JMP | BPF_JNE | BPF_K, 4, 0, 0, static_cast<int32_t>(rule.major)));
+  if (rule.minor >= 0)
+    tests.push_back(instruction(BPF_JMP | BPF_JNE | BPF_K, 5, 0, 0, static_cast<int32_t>(rule.minor)));
   size_t length = tests.size() + 2;
   for (size_t i = 0; i < tests.size(); ++i)
     if (BPF_CLASS(tests[i].code) == BPF_JMP) tests[i].off = static_cast<int16_t>(length - i - 1);
@@ -59,7 +62,9 @@ void append_rule(std::vector<bpf_insn>& program, const DeviceRule& rule) {
   program.push_back(instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
 }
 
-int bpf(int command, bpf_attr& attributes) { return static_cast<int>(::syscall(SYS_bpf, command, &attributes, sizeof attributes)); }
+int bpf(int command, bpf_attr& attributes) {
+  return static_cast<int>(::syscall(SYS_bpf, command, &attributes, sizeof attributes));
+}
 
 }  // namespace
 

@@ -30,7 +30,8 @@ uint64_t keyed(const std::string& path, std::string_view key) {
   if (!text) return 0;
   for (auto line : split(*text, '\n')) {
     size_t space = line.find(' ');
-    if (space != std::string_view::npos && line.substr(0, space) == key) return parse_int<uint64_t>(line.substr(space + 1)).value_or(0);
+    if (space != std::string_view::npos && line.substr(0, space) == key)
+      return parse_int<uint64_t>(line.substr(space + 1)).value_or(0);
   }
   return 0;
 }
@@ -43,9 +44,11 @@ uint64_t weight_of(uint64_t shares) {
 
 }  // namespace
 
-Result<void> Cgroups::write(std::string_view controller, const std::string& path, const std::string& file, const std::string& value) const {
+Result<void> Cgroups::write(std::string_view controller, const std::string& path, const std::string& file,
+                            const std::string& value) const {
   const Hierarchy* h = v1(controller);
-  if (h == nullptr) return fail(Status::internal("no cgroup hierarchy has the " + std::string(controller) + " controller"));
+  if (h == nullptr)
+    return fail(Status::internal("no cgroup hierarchy has the " + std::string(controller) + " controller"));
   return put(h->mount_point + path + "/" + file, value);
 }
 
@@ -75,9 +78,13 @@ Result<void> Cgroups::apply_v1(const std::string& path, const ResourceLimits& li
     if (auto r = write("cpu", path, "cpu.cfs_quota_us", "-1"); !r) return r;
   }
   if (limits.memory_limit_bytes != 0)
-    if (auto r = write("memory", path, "memory.limit_in_bytes", std::to_string(std::max<int64_t>(limits.memory_limit_bytes, -1))); !r) return r;
+    if (auto r = write("memory", path, "memory.limit_in_bytes",
+                       std::to_string(std::max<int64_t>(limits.memory_limit_bytes, -1)));
+        !r)
+      return r;
   if (limits.pids_limit != 0)
-    if (auto r = write("pids", path, "pids.max", limits.pids_limit > 0 ? std::to_string(limits.pids_limit) : "max"); !r) return r;
+    if (auto r = write("pids", path, "pids.max", limits.pids_limit > 0 ? std::to_string(limits.pids_limit) : "max"); !r)
+      return r;
   if (!limits.cpuset_cpus.empty() || !limits.cpuset_mems.empty()) return use_cpuset(path, limits);
   return {};
 }
@@ -91,18 +98,23 @@ Result<void> Cgroups::apply_v2(const std::string& path, const ResourceLimits& li
     if (auto r = put(base + "cpu.max", quota + " " + std::to_string(limits.cpu_period_us)); !r) return r;
   }
   if (limits.memory_limit_bytes != 0) {
-    if (auto r = put(base + "memory.max", limits.memory_limit_bytes > 0 ? std::to_string(limits.memory_limit_bytes) : "max"); !r) return r;
+    if (auto r =
+            put(base + "memory.max", limits.memory_limit_bytes > 0 ? std::to_string(limits.memory_limit_bytes) : "max");
+        !r)
+      return r;
     // A container without half of its processes is of no use to anybody.
     (void)put(base + "memory.oom.group", "1");
   }
   if (limits.pids_limit != 0)
-    if (auto r = put(base + "pids.max", limits.pids_limit > 0 ? std::to_string(limits.pids_limit) : "max"); !r) return r;
+    if (auto r = put(base + "pids.max", limits.pids_limit > 0 ? std::to_string(limits.pids_limit) : "max"); !r)
+      return r;
   if (!limits.cpuset_cpus.empty())
     if (auto r = put(base + "cpuset.cpus", limits.cpuset_cpus); !r) return r;
   if (!limits.cpuset_mems.empty())
     if (auto r = put(base + "cpuset.mems", limits.cpuset_mems); !r) return r;
   for (const auto& [name, value] : limits.unified) {
-    if (name.find('/') != std::string::npos) return fail(Status::bad_request("cgroup file \"" + name + "\" must not contain a slash"));
+    if (name.find('/') != std::string::npos)
+      return fail(Status::bad_request("cgroup file \"" + name + "\" must not contain a slash"));
     if (auto r = put(base + name, value); !r) return r;
   }
   return {};

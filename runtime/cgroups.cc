@@ -90,8 +90,10 @@ Result<Cgroups> Cgroups::detect() {
       h.controllers.emplace_back(option);
       h.used |= std::ranges::find(kUsed, option) != std::end(kUsed);
     }
-    bool known = std::ranges::any_of(out.v1_, [&](const Hierarchy& other) { return other.controllers == h.controllers; });
-    if (!known && (h.used || std::ranges::find(h.controllers, "cpuset") != h.controllers.end())) out.v1_.push_back(std::move(h));
+    bool known =
+        std::ranges::any_of(out.v1_, [&](const Hierarchy& other) { return other.controllers == h.controllers; });
+    if (!known && (h.used || std::ranges::find(h.controllers, "cpuset") != h.controllers.end()))
+      out.v1_.push_back(std::move(h));
   }
   if (out.v1_.empty() && out.v2_.empty())
     return fail(Status::internal("no cgroup hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup"));
@@ -136,7 +138,9 @@ Result<void> Cgroups::create_v2(const std::string& path) const {
   for (auto part : split(path, '/')) {
     if (part.empty()) continue;
     auto enabled = file::read(directory + "/cgroup.subtree_control");
-    auto has = [&](const std::string& c) { return enabled && (" " + std::string(trim(*enabled)) + " ").find(" " + c + " ") != std::string::npos; };
+    auto has = [&](const std::string& c) {
+      return enabled && (" " + std::string(trim(*enabled)) + " ").find(" " + c + " ") != std::string::npos;
+    };
     for (const auto& controller : wanted) {
       if (has(controller)) continue;
       auto done = put(directory + "/cgroup.subtree_control", "+" + controller);
@@ -149,7 +153,8 @@ Result<void> Cgroups::create_v2(const std::string& path) const {
       if (!done && done.error().os_error() != ENOENT) return done;
     }
     directory += "/" + std::string(part);
-    if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return fail(Status::from_errno("make the cgroup " + directory));
+    if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST)
+      return fail(Status::from_errno("make the cgroup " + directory));
   }
   return {};
 }

@@ -35,9 +35,11 @@ class Cgroups {
   Result<void> apply(const std::string& path, const ResourceLimits& limits) const;
   // Lets the group's processes use only these devices.
   Result<void> restrict_devices(const std::string& path, const std::vector<DeviceRule>& rules) const;
-  // Opens what a new process needs to enter the group. Descriptors are appended to `fds`, the entry holds their indexes.
+  // Opens what a new process needs to enter the group. Descriptors are appended to `fds`, the entry holds their
+  // indexes.
   Result<protocol::CgroupEntry> entry(const std::string& path, std::vector<Fd>& fds) const;
-  // The group's directory in each hierarchy with the hierarchy's name, for mounting into a container; v2: {"", directory}.
+  // The group's directory in each hierarchy with the hierarchy's name, for mounting into a container; v2: {"",
+  // directory}.
   std::vector<std::pair<std::string, std::string>> directories(const std::string& path) const;
   Result<ContainerStats> stats(const std::string& path) const;
   // SIGKILL to everything in the group and below.
@@ -50,12 +52,13 @@ class Cgroups {
  private:
   struct Hierarchy {
     std::vector<std::string> controllers;
-    std::string name;        // as mounted: "cpu,cpuacct"
+    std::string name;  // as mounted: "cpu,cpuacct"
     std::string mount_point;
-    bool used = false;       // entered by every container
+    bool used = false;  // entered by every container
   };
   const Hierarchy* v1(std::string_view controller) const;
-  Result<void> write(std::string_view controller, const std::string& path, const std::string& file, const std::string& value) const;
+  Result<void> write(std::string_view controller, const std::string& path, const std::string& file,
+                     const std::string& value) const;
   Result<void> apply_v1(const std::string& path, const ResourceLimits& limits) const;
   Result<void> apply_v2(const std::string& path, const ResourceLimits& limits) const;
   Result<void> create_v2(const std::string& path) const;

@@ -30,7 +30,9 @@ void collect(const std::string& host, const std::string& container, int depth, s
   auto names = file::list(host);
   if (!names || depth > 8) return;
   for (const auto& name : *names) {
-    if (depth == 0 && (name == "pts" || name == "shm" || name == "fd" || name == "mqueue" || name == "console" || name == "ptmx")) continue;
+    if (depth == 0 &&
+        (name == "pts" || name == "shm" || name == "fd" || name == "mqueue" || name == "console" || name == "ptmx"))
+      continue;
     struct stat info;
     if (::lstat((host + "/" + name).c_str(), &info) != 0) continue;
     if (S_ISDIR(info.st_mode)) collect(host + "/" + name, container + "/" + name, depth + 1, out);
@@ -70,9 +72,12 @@ Result<void> add_devices(const ContainerConfig& config, protocol::StartContainer
     collect("/dev", "/dev", 0, all);
     for (auto& node : all) add(std::move(node));
   }
-  for (const auto& [path, target] : std::initializer_list<std::pair<const char*, const char*>>{
-           {"/dev/fd", "/proc/self/fd"}, {"/dev/stdin", "/proc/self/fd/0"}, {"/dev/stdout", "/proc/self/fd/1"},
-           {"/dev/stderr", "/proc/self/fd/2"}, {"/dev/ptmx", "pts/ptmx"}})
+  for (const auto& [path, target] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"/dev/fd", "/proc/self/fd"},
+                                                                  {"/dev/stdin", "/proc/self/fd/0"},
+                                                                  {"/dev/stdout", "/proc/self/fd/1"},
+                                                                  {"/dev/stderr", "/proc/self/fd/2"},
+                                                                  {"/dev/ptmx", "pts/ptmx"}})
     spec.links.push_back({path, target});
   return {};
 }
@@ -84,14 +89,15 @@ Result<std::vector<DeviceRule>> device_rules(const ContainerConfig& config) {
   out.push_back({'c', -1, -1, "m"});
   out.push_back({'b', -1, -1, "m"});
   for (const auto& d : kStandard) out.push_back({'c', d.major, d.minor, "rwm"});
-  out.push_back({'c', 5, 1, "rwm"});    // /dev/console
-  out.push_back({'c', 5, 2, "rwm"});    // /dev/ptmx
-  out.push_back({'c', 136, -1, "rwm"}); // /dev/pts/*
+  out.push_back({'c', 5, 1, "rwm"});     // /dev/console
+  out.push_back({'c', 5, 2, "rwm"});     // /dev/ptmx
+  out.push_back({'c', 136, -1, "rwm"});  // /dev/pts/*
   for (const auto& device : config.devices) {
     auto nodes = configured(device);
     if (!nodes) return fail(nodes.error());
     std::string access = device.permissions.empty() ? "rwm" : device.permissions;
-    for (const auto& node : *nodes) out.push_back({S_ISCHR(node.mode) ? 'c' : 'b', major(node.rdev), minor(node.rdev), access});
+    for (const auto& node : *nodes)
+      out.push_back({S_ISCHR(node.mode) ? 'c' : 'b', major(node.rdev), minor(node.rdev), access});
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// A container's mounts: the usual ones, the pod's own files, then the configured ones from the shallowest to the deepest.
+// A container's mounts: the usual ones, the pod's own files, then the configured ones from the shallowest to the
+// deepest.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -74,7 +75,8 @@ std::vector<Step> default_mounts(const SpecInputs& in, ContainerRecord& record) 
   std::vector<Step> out = {
       filesystem("proc", "/proc", "", kSafe),
       filesystem("tmpfs", "/dev", "mode=755,size=65536k", MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME),
-      filesystem("devpts", "/dev/pts", "newinstance,ptmxmode=0666,mode=0620,gid=5", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+      filesystem("devpts", "/dev/pts", "newinstance,ptmxmode=0666,mode=0620,gid=5",
+                 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
       filesystem("mqueue", "/dev/mqueue", "", kSafe),
       filesystem("sysfs", "/sys", "", sys),
   };
@@ -126,7 +128,8 @@ Result<void> add_mounts(const SpecInputs& in, ContainerRecord& record) {
   for (auto& step : default_mounts(in, record))
     if (!replaced(step.target)) out.push_back(std::move(step));
   for (const auto& mount : configured) {
-    if (mount.container_path == "/") return fail(Status::bad_request("a mount at / would hide the container's root file system"));
+    if (mount.container_path == "/")
+      return fail(Status::bad_request("a mount at / would hide the container's root file system"));
     Step step = bind_mount(mount.host_path, mount.container_path, mount.readonly ? MOUNT_ATTR_RDONLY : 0);
     step.propagation = propagation_of(mount.propagation);
     step.recursive_attributes = mount.readonly && mount.recursive_readonly;
@@ -134,7 +137,8 @@ Result<void> add_mounts(const SpecInputs& in, ContainerRecord& record) {
       if (auto r = add_image_volume(in, mount, record, step); !r) return r;
       record.volumes.back().mount = static_cast<uint32_t>(out.size());
     } else if (!file::exists(mount.host_path)) {
-      if (auto r = file::make_dirs(mount.host_path); !r) return fail(r.error().with_context("mount at " + mount.container_path));
+      if (auto r = file::make_dirs(mount.host_path); !r)
+        return fail(r.error().with_context("mount at " + mount.container_path));
     }
     out.push_back(std::move(step));
   }

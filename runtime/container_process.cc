@@ -1,10 +1,10 @@
 // A container's first process: what it runs, as whom, and what it may do.
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <string.h>
 
 #include <algorithm>
-#include <linux/seccomp.h>
 
 #include "pkg/base/file.h"
 #include "pkg/base/strings.h"
@@ -23,7 +23,8 @@ Result<std::vector<std::string>> command_line(const ContainerConfig& config, con
   std::vector<std::string> out = config.command.empty() ? image.entrypoint : config.command;
   const auto& args = config.command.empty() && config.args.empty() ? image.cmd : config.args;
   out.insert(out.end(), args.begin(), args.end());
-  if (out.empty()) return fail(Status::bad_request("no command specified: neither the container nor its image names one"));
+  if (out.empty())
+    return fail(Status::bad_request("no command specified: neither the container nor its image names one"));
   return out;
 }
 
@@ -39,7 +40,9 @@ void set_variable(std::vector<std::string>& env, const std::string& entry) {
 }
 
 bool has_variable(const std::vector<std::string>& env, std::string_view name) {
-  return std::ranges::any_of(env, [&](const std::string& e) { return e.starts_with(name) && e.size() > name.size() && e[name.size()] == '='; });
+  return std::ranges::any_of(env, [&](const std::string& e) {
+    return e.starts_with(name) && e.size() > name.size() && e[name.size()] == '=';
+  });
 }
 
 std::vector<std::string> environment(const SpecInputs& in, const std::string& home) {
@@ -92,7 +95,9 @@ Result<protocol::Process> make_process(const SpecInputs& in) {
   out.gid = user->gid;
   out.groups = user->groups;
   out.env = environment(in, user->home);
-  out.cwd = !config.working_dir.empty() ? config.working_dir : !in.image.working_dir.empty() ? in.image.working_dir : "/";
+  out.cwd = !config.working_dir.empty()     ? config.working_dir
+            : !in.image.working_dir.empty() ? in.image.working_dir
+                                            : "/";
   if (out.cwd[0] != '/') out.cwd = "/" + out.cwd;
   auto capabilities = container_capabilities(config.security);
   if (!capabilities) return fail(capabilities.error());

@@ -9,9 +9,10 @@ namespace kcube::runtime {
 namespace {
 
 // Of /proc and /sys, what tells about or reaches the whole machine. The list is the kubelet's (procMount: Default).
-constexpr const char* kMasked[] = {"/proc/acpi",         "/proc/asound",      "/proc/interrupts", "/proc/kcore", "/proc/keys",
-                                   "/proc/latency_stats", "/proc/timer_list",  "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-                                   "/sys/firmware",      "/sys/devices/virtual/powercap"};
+constexpr const char* kMasked[] = {"/proc/acpi",       "/proc/asound",      "/proc/interrupts",
+                                   "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+                                   "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+                                   "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
 constexpr const char* kReadonly[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
 void set_namespaces(const SpecInputs& in, ContainerRecord& record) {
@@ -34,13 +35,16 @@ Result<int> stop_signal(const SpecInputs& in) {
   if (in.config.stop_signal > 0) return in.config.stop_signal;
   if (in.image.stop_signal.empty()) return 15;
   int number = parse_signal(in.image.stop_signal);
-  if (number == 0) return fail(Status::bad_request("the image's stop signal \"" + in.image.stop_signal + "\" is unknown"));
+  if (number == 0)
+    return fail(Status::bad_request("the image's stop signal \"" + in.image.stop_signal + "\" is unknown"));
   return number;
 }
 
 }  // namespace
 
-std::string volume_lease(const std::string& container_id, size_t index) { return container_id + "-volume-" + std::to_string(index); }
+std::string volume_lease(const std::string& container_id, size_t index) {
+  return container_id + "-volume-" + std::to_string(index);
+}
 
 Result<void> fill_spec(const SpecInputs& in, ContainerRecord& record) {
   const ContainerConfig& config = in.config;
@@ -54,7 +58,8 @@ Result<void> fill_spec(const SpecInputs& in, ContainerRecord& record) {
   auto signal = stop_signal(in);
   if (!signal) return fail(signal.error());
   record.stop_signal = *signal;
-  if (!config.log_path.empty() && !in.sandbox.log_directory.empty()) record.log_path = in.sandbox.log_directory + "/" + config.log_path;
+  if (!config.log_path.empty() && !in.sandbox.log_directory.empty())
+    record.log_path = in.sandbox.log_directory + "/" + config.log_path;
 
   auto& spec = record.spec;
   spec.id = record.id;

@@ -1,4 +1,5 @@
-// What a container's configuration means to the kernel: the translation from ContainerConfig to protocol::StartContainer.
+// What a container's configuration means to the kernel: the translation from ContainerConfig to
+// protocol::StartContainer.
 #pragma once
 
 #include <string>
@@ -16,10 +17,10 @@ struct SpecInputs {
   const SandboxRecord& sandbox;
   const ContainerConfig& config;
   const ImageConfig& image;
-  const Fd& root;               // the container's root file system
+  const Fd& root;  // the container's root file system
   const Cgroups& cgroups;
   const RuntimeOptions& options;
-  std::string sandbox_dir;      // the sandbox's state directory
+  std::string sandbox_dir;  // the sandbox's state directory
 };
 
 // Fills `record`, whose id and cgroup are set, except for its layers; leases the layers of image volumes as
@@ -29,7 +30,8 @@ Result<void> fill_spec(const SpecInputs& inputs, ContainerRecord& record);
 Result<std::vector<DeviceRule>> device_rules(const ContainerConfig& config);
 std::string volume_lease(const std::string& container_id, size_t index);
 
-// --- Steps, in files of their own -------------------------------------------------------------------------------------
+// --- Steps, in files of their own
+// -------------------------------------------------------------------------------------
 
 // container_process.cc: argv, environment, user, capabilities, seccomp.
 Result<protocol::Process> make_process(const SpecInputs& inputs);

@@ -25,7 +25,8 @@ std::shared_ptr<MonitorClient> MonitorClient::start(EventLoop& loop, Fd socket, 
   ::setsockopt(client->socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
   loop.post([client] {
     // The loop holds the client until it is unwatched.
-    if (!client->loop_.watch(client->socket_.get(), EPOLLIN, [client](uint32_t) { client->on_readable(); })) client->lost();
+    if (!client->loop_.watch(client->socket_.get(), EPOLLIN, [client](uint32_t) { client->on_readable(); }))
+      client->lost();
   });
   return client;
 }
@@ -44,7 +45,7 @@ Result<Fd> MonitorClient::connect(const std::string& directory) {
   return socket;
 }
 
-Result<Fd> MonitorClient::spawn(const Fd& program, const std::string& directory) {
+Result<Fd> MonitorClient::spawn(const Fd& program, const std::string& directory, bool own_stdio) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail(Status::from_errno("socketpair"));
   Fd ours(ends[0]), theirs(ends[1]);
@@ -52,20 +53,26 @@ Result<Fd> MonitorClient::spawn(const Fd& program, const std::string& directory)
   options.argv = {"/proc/self/fd/" + std::to_string(program.get()), directory};
   options.env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  options.stdin_fd = options.stdout_fd = options.stderr_fd = null.get();
+  options.stdin_fd = own_stdio ? 0 : null.get();
+  options.stdout_fd = own_stdio ? 1 : null.get();
+  options.stderr_fd = own_stdio ? 2 : null.get();
   options.extra_fds = {{theirs.get(), 3}};
   options.new_session = true;
   auto child = process::spawn(options);
   if (!child) return fail(child.error().with_context("start the pod's monitor"));
   // It forks and leaves; what is reaped here is only the first of the two.
-  if (::waitpid(child->pid, nullptr, 0) < 0 && errno != ECHILD) return fail(Status::from_errno("wait for the monitor's start"));
+  if (::waitpid(child->pid, nullptr, 0) < 0 && errno != ECHILD)
+    return fail(Status::from_errno("wait for the monitor's start"));
   return ours;
 }
 
-Result<void> MonitorClient::write(protocol::Type type, uint32_t id, const std::string& payload, const std::vector<int>& fds) {
-  if (payload.size() > protocol::kMaxFrame) return fail(Status::bad_request("the container's configuration is larger than 16 MiB"));
+Result<void> MonitorClient::write(protocol::Type type, uint32_t id, const std::string& payload,
+                                  const std::vector<int>& fds) {
+  if (payload.size() > protocol::kMaxFrame)
+    return fail(Status::bad_request("the container's configuration is larger than 16 MiB"));
   if (fds.size() > protocol::kMaxFds) return fail(Status::internal("too many descriptors for one request"));
-  protocol::Header header{static_cast<uint32_t>(payload.size()), static_cast<uint16_t>(type), static_cast<uint16_t>(fds.size()), id};
+  protocol::Header header{static_cast<uint32_t>(payload.size()), static_cast<uint16_t>(type),
+                          static_cast<uint16_t>(fds.size()), id};
   std::string frame(reinterpret_cast<const char*>(&header), sizeof header);
   frame += payload;
   std::string control(CMSG_SPACE(sizeof(int) * fds.size()), 0);
@@ -86,15 +93,20 @@ Result<void> MonitorClient::write(protocol::Type type, uint32_t id, const std::s
     }
     ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return fail(Status::unavailable(std::string("the pod's monitor does not take requests: ") + std::strerror(errno)));
+    if (n <= 0)
+      return fail(
+          Status::unavailable(std::string("the pod's monitor does not take requests: ") + std::strerror(errno)));
     sent += static_cast<size_t>(n);
   }
   return {};
 }
 
-Result<void> MonitorClient::send(protocol::Type type, const std::string& payload) { return write(type, 0, payload, {}); }
+Result<void> MonitorClient::send(protocol::Type type, const std::string& payload) {
+  return write(type, 0, payload, {});
+}
 
-Result<std::string> MonitorClient::exchange(protocol::Type type, const std::string& payload, const std::vector<int>& fds) {
+Result<std::string> MonitorClient::exchange(protocol::Type type, const std::string& payload,
+                                            const std::vector<int>& fds) {
   auto waiter = std::make_shared<Waiter>();
   uint32_t id;
   {

@@ -30,7 +30,8 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
   // To the monitor that listens in `directory`; fails with 404 when nobody does.
   static Result<Fd> connect(const std::string& directory);
   // Starts the monitor's program, which leaves our process tree at once; returns the connection to it.
-  static Result<Fd> spawn(const Fd& program, const std::string& directory);
+  // With `own_stdio` it gets our standard descriptors, else /dev/null.
+  static Result<Fd> spawn(const Fd& program, const std::string& directory, bool own_stdio);
 
   // Sends a request with its descriptors and waits for the reply. 503 when the monitor is gone, 504 when it is silent.
   template <typename Reply, typename Request>
@@ -51,7 +52,8 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
     bool done = false;
     std::string payload;
   };
-  MonitorClient(EventLoop& loop, Fd socket, Callbacks callbacks) : loop_(loop), socket_(std::move(socket)), callbacks_(std::move(callbacks)) {}
+  MonitorClient(EventLoop& loop, Fd socket, Callbacks callbacks)
+      : loop_(loop), socket_(std::move(socket)), callbacks_(std::move(callbacks)) {}
   Result<std::string> exchange(protocol::Type type, const std::string& payload, const std::vector<int>& fds);
   Result<void> write(protocol::Type type, uint32_t id, const std::string& payload, const std::vector<int>& fds);
   void on_readable();
@@ -61,10 +63,10 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
   EventLoop& loop_;
   Fd socket_;
   Callbacks callbacks_;
-  std::string in_;         // loop thread
-  bool watching_ = true;   // loop thread
-  std::mutex write_mutex_; // one frame at a time
-  std::mutex mutex_;       // guards what follows
+  std::string in_;          // loop thread
+  bool watching_ = true;    // loop thread
+  std::mutex write_mutex_;  // one frame at a time
+  std::mutex mutex_;        // guards what follows
   std::condition_variable changed_;
   bool gone_ = false;
   uint32_t last_id_ = 0;

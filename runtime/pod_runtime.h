@@ -42,27 +42,27 @@ struct DnsConfig {
 struct SandboxConfig {
   std::string name, namespace_, uid;
   uint32_t attempt = 0;
-  std::string hostname;                // empty with the node's UTS namespace
-  std::string log_directory;           // containers' log paths are relative to it
-  DnsConfig dns;                       // written to the sandbox's resolv.conf
-  std::string hosts_file;              // content of /etc/hosts before the pod's own line is known; see etc_hosts
+  std::string hostname;       // empty with the node's UTS namespace
+  std::string log_directory;  // containers' log paths are relative to it
+  DnsConfig dns;              // written to the sandbox's resolv.conf
+  std::string hosts_file;     // content of /etc/hosts before the pod's own line is known; see etc_hosts
   std::vector<PortMapping> port_mappings;
   Labels labels, annotations;
-  std::string cgroup_parent;           // below the controllers' roots, e.g. "/kcube/kubepods/burstable/pod<uid>"
+  std::string cgroup_parent;  // below the controllers' roots, e.g. "/kcube/kubepods/burstable/pod<uid>"
   NamespaceMode network = NamespaceMode::pod;
   NamespaceMode pid = NamespaceMode::container;  // pod: shareProcessNamespace
   NamespaceMode ipc = NamespaceMode::pod;
-  bool user_namespace = false;         // hostUsers: false
+  bool user_namespace = false;  // hostUsers: false
   std::map<std::string, std::string> sysctls;
 };
 
 struct ResourceLimits {
-  uint64_t cpu_shares = 0;             // cgroup v1 scale (2…262144); 0: unset
-  int64_t cpu_quota_us = 0;            // per period; 0 or less: none
+  uint64_t cpu_shares = 0;   // cgroup v1 scale (2…262144); 0: unset
+  int64_t cpu_quota_us = 0;  // per period; 0 or less: none
   uint64_t cpu_period_us = 100000;
-  int64_t memory_limit_bytes = 0;      // 0: none
-  int64_t pids_limit = 0;              // 0: none
-  std::optional<int> oom_score_adj;    // EPERM and EACCES are tolerated and said once
+  int64_t memory_limit_bytes = 0;    // 0: none
+  int64_t pids_limit = 0;            // 0: none
+  std::optional<int> oom_score_adj;  // EPERM and EACCES are tolerated and said once
   std::string cpuset_cpus, cpuset_mems;
   std::map<std::string, std::string> unified;  // cgroup v2 file -> value
 };
@@ -88,36 +88,36 @@ struct SecurityConfig {
   bool privileged = false;
   std::vector<std::string> add_capabilities, drop_capabilities;  // "NET_ADMIN" or "ALL", without CAP_
   std::optional<int64_t> run_as_user, run_as_group;
-  std::string run_as_username;                                   // looked up in the image's /etc/passwd
+  std::string run_as_username;  // looked up in the image's /etc/passwd
   std::vector<int64_t> supplemental_groups;
-  bool supplemental_groups_strict = false;                       // do not merge the image's /etc/group
+  bool supplemental_groups_strict = false;  // do not merge the image's /etc/group
   bool readonly_rootfs = false;
   bool no_new_privileges = false;
-  bool unmasked_proc = false;                                    // procMount: Unmasked
+  bool unmasked_proc = false;  // procMount: Unmasked
   SeccompProfile seccomp = SeccompProfile::runtime_default;
-  std::string seccomp_path;                                      // with localhost
+  std::string seccomp_path;  // with localhost
 };
 
 struct ContainerConfig {
   std::string name;
   uint32_t attempt = 0;
-  std::string image_id;                 // as ImageStore::resolve() returns it
-  std::string image_name;               // as the user wrote it, kept for status
-  std::vector<std::string> command;     // empty: the image's entrypoint
-  std::vector<std::string> args;        // empty and command empty: the image's cmd
-  std::string working_dir;              // empty: the image's
-  std::vector<std::string> env;         // "K=V", after the image's own
+  std::string image_id;              // as ImageStore::resolve() returns it
+  std::string image_name;            // as the user wrote it, kept for status
+  std::vector<std::string> command;  // empty: the image's entrypoint
+  std::vector<std::string> args;     // empty and command empty: the image's cmd
+  std::string working_dir;           // empty: the image's
+  std::vector<std::string> env;      // "K=V", after the image's own
   std::vector<Mount> mounts;
   std::vector<Device> devices;
   Labels labels, annotations;
-  std::string log_path;                 // relative to the sandbox's log_directory; CRI log format
-  uint64_t log_max_bytes = 10 << 20;    // rotated beyond
+  std::string log_path;               // relative to the sandbox's log_directory; CRI log format
+  uint64_t log_max_bytes = 10 << 20;  // rotated beyond
   int log_max_files = 5;
   bool stdin = false, stdin_once = false, tty = false;
-  int stop_signal = 0;                  // 0: the image's, else SIGTERM
+  int stop_signal = 0;  // 0: the image's, else SIGTERM
   ResourceLimits resources;
   SecurityConfig security;
-  std::string target_container_id;      // with NamespaceMode::target
+  std::string target_container_id;  // with NamespaceMode::target
 };
 
 enum class SandboxState { ready, not_ready };
@@ -128,8 +128,8 @@ struct SandboxStatus {
   uint32_t attempt = 0;
   SandboxState state = SandboxState::not_ready;
   SystemTime created_at{};
-  std::vector<std::string> ips;         // empty with the node's network
-  std::string netns_path;               // "/proc/<pause pid>/ns/net"
+  std::vector<std::string> ips;  // empty with the node's network
+  std::string netns_path;        // "/proc/<pause pid>/ns/net"
   pid_t pause_pid = 0;
   Labels labels, annotations;
 };
@@ -140,11 +140,11 @@ struct ContainerStatus {
   ContainerState state = ContainerState::unknown;
   SystemTime created_at{}, started_at{}, finished_at{};
   int exit_code = 0;
-  std::string reason;                   // "Completed", "Error", "OOMKilled", "StartError" (exit_code 128), "ContainerCannotRun"
-  std::string message;                  // why the start failed, or the last bytes of the log where nothing better is known
+  std::string reason;   // "Completed", "Error", "OOMKilled", "StartError" (exit_code 128), "ContainerCannotRun"
+  std::string message;  // why the start failed, or the last bytes of the log where nothing better is known
   std::string image_id, image_name, log_path;
   pid_t pid = 0;
-  int64_t uid = 0;                      // the user it runs as
+  int64_t uid = 0;  // the user it runs as
   Labels labels, annotations;
 };
 
@@ -164,7 +164,7 @@ struct Event {
 
 struct ExecOutput {
   int exit_code = 0;
-  std::string out, err;                 // 16 MiB each at most
+  std::string out, err;  // 16 MiB each at most
 };
 
 struct TerminalSize {
@@ -190,7 +190,8 @@ class SandboxNetwork {
  public:
   virtual ~SandboxNetwork() = default;
   // Connects the network namespace `netns` of the sandbox and returns its addresses, first the primary one.
-  virtual Result<std::vector<std::string>> attach(const std::string& sandbox_id, const Fd& netns, const SandboxConfig& config) = 0;
+  virtual Result<std::vector<std::string>> attach(const std::string& sandbox_id, const Fd& netns,
+                                                  const SandboxConfig& config) = 0;
   // Undoes attach; also for what a killed kcube left behind. Unknown ids are fine.
   virtual Result<void> detach(const std::string& sandbox_id) = 0;
 };
@@ -229,8 +230,10 @@ class PodRuntime {
   virtual Result<ContainerStats> container_stats(const std::string& id) = 0;
 
   // Runs to the end; 504 after `timeout` (0: none), the process is then killed.
-  virtual Result<ExecOutput> exec_sync(const std::string& id, const std::vector<std::string>& argv, std::chrono::milliseconds timeout) = 0;
-  virtual Result<StreamSession> exec(const std::string& id, const std::vector<std::string>& argv, const StreamOptions& options) = 0;
+  virtual Result<ExecOutput> exec_sync(const std::string& id, const std::vector<std::string>& argv,
+                                       std::chrono::milliseconds timeout) = 0;
+  virtual Result<StreamSession> exec(const std::string& id, const std::vector<std::string>& argv,
+                                     const StreamOptions& options) = 0;
   virtual Result<StreamSession> attach(const std::string& id, const StreamOptions& options) = 0;
   // A connection to `port` on the loopback address inside the sandbox's network namespace.
   virtual Result<Fd> dial(const std::string& sandbox_id, uint16_t port) = 0;
@@ -242,12 +245,13 @@ class PodRuntime {
 class ImageStore;
 
 struct RuntimeOptions {
-  std::string state_dir;         // e.g. /run/kcube/<name>/runtime: sockets, pids; gone at boot
-  std::string data_dir;          // e.g. /var/lib/kcube/agent/containers: upper directories
-  std::string cgroup_root;       // e.g. "/kcube"; made below every v1 hierarchy, or in the v2 tree
-  std::string seccomp_dir;       // root of localhost profiles
-  ImageStore* images = nullptr;  // outlives the runtime
+  std::string state_dir;              // e.g. /run/kcube/<name>/runtime: sockets, pids; gone at boot
+  std::string data_dir;               // e.g. /var/lib/kcube/agent/containers: upper directories
+  std::string cgroup_root;            // e.g. "/kcube"; made below every v1 hierarchy, or in the v2 tree
+  std::string seccomp_dir;            // root of localhost profiles
+  ImageStore* images = nullptr;       // outlives the runtime
   SandboxNetwork* network = nullptr;  // may be null: pods get a namespace with loopback only
+  bool own_stdio = false;  // the OCI command line: monitors hold our standard descriptors for their container
 };
 
 // Our own runtime. Finds the sandboxes that a former process left running and takes them over (design: "containers
@@ -255,7 +259,8 @@ struct RuntimeOptions {
 Result<std::unique_ptr<PodRuntime>> open_runtime(const RuntimeOptions& options);
 
 // Ends and removes everything that runs under these options, also what a killed kcube left: containers, pauses,
-// monitors, networks, cgroups below `cgroup_root`, and both directories. No runtime may be open on them. For `kcube down`.
+// monitors, networks, cgroups below `cgroup_root`, and both directories. No runtime may be open on them. For `kcube
+// down`.
 Result<void> reset_runtime(const RuntimeOptions& options);
 
 }  // namespace kcube::runtime

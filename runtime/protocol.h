@@ -31,7 +31,7 @@ enum class Type : uint16_t {
   forget,           // Target: drops an exited container
   shutdown,         // kills everything and ends the monitor once all is reaped -> no reply, the connection closes
   reply = 64,
-  exited,           // Exited: a container, an exec or (empty id) pause
+  exited,  // Exited: a container, an exec or (empty id) pause
 };
 
 struct Header {
@@ -141,7 +141,8 @@ bool decode(const std::string& payload, T& message) {
   return decoder.complete();
 }
 
-// --- What runs --------------------------------------------------------------------------------------------------------
+// --- What runs
+// --------------------------------------------------------------------------------------------------------
 
 struct Rlimit {
   int32_t resource = 0;
@@ -167,8 +168,8 @@ struct Process {
   uint32_t seccomp_flags = 0;
   template <typename A>
   void fields(A& a) {
-    a(argv, env, cwd, uid, gid, umask, groups, bounding, permitted, effective, inheritable, ambient, no_new_privileges, tty,
-      stdin, has_oom_score_adj, oom_score_adj, width, height, rlimits, seccomp, seccomp_flags);
+    a(argv, env, cwd, uid, gid, umask, groups, bounding, permitted, effective, inheritable, ambient, no_new_privileges,
+      tty, stdin, has_oom_score_adj, oom_score_adj, width, height, rlimits, seccomp, seccomp_flags);
   }
 };
 
@@ -176,13 +177,13 @@ struct Process {
 struct MountStep {
   enum class Kind : uint8_t { bind, filesystem, descriptor, pod_shm };
   Kind kind = Kind::bind;
-  std::string source;       // bind: path on the host; filesystem: its type
-  std::string target;       // inside the container; made when missing, as a file when the source is one
-  std::string options;      // filesystem: "size=64k,mode=755"
-  uint64_t attributes = 0;  // MOUNT_ATTR_*
-  uint64_t propagation = 0; // MS_PRIVATE, MS_SLAVE, MS_SHARED
+  std::string source;        // bind: path on the host; filesystem: its type
+  std::string target;        // inside the container; made when missing, as a file when the source is one
+  std::string options;       // filesystem: "size=64k,mode=755"
+  uint64_t attributes = 0;   // MOUNT_ATTR_*
+  uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE, MS_SHARED
   bool recursive_attributes = false, optional = false;
-  int32_t fd = -1;          // descriptor: index into the frame's descriptors
+  int32_t fd = -1;  // descriptor: index into the frame's descriptors
   template <typename A>
   void fields(A& a) {
     a(kind, source, target, options, attributes, propagation, recursive_attributes, optional, fd);
@@ -210,10 +211,10 @@ struct Link {
 
 // How a new process enters its cgroups; indexes into the frame's descriptors, -1 where there is none.
 struct CgroupEntry {
-  int32_t directory = -1;            // cgroup2: clone3's CLONE_INTO_CGROUP
-  std::vector<int32_t> procs;        // cgroup v1: cgroup.procs of each hierarchy
-  int32_t kill = -1;                 // cgroup.kill, written when the container's first process has ended
-  int32_t oom = -1;                  // memory.events or memory.oom_control: has "oom_kill N"
+  int32_t directory = -1;      // cgroup2: clone3's CLONE_INTO_CGROUP
+  std::vector<int32_t> procs;  // cgroup v1: cgroup.procs of each hierarchy
+  int32_t kill = -1;           // cgroup.kill, written when the container's first process has ended
+  int32_t oom = -1;            // memory.events or memory.oom_control: has "oom_kill N"
   template <typename A>
   void fields(A& a) {
     a(directory, procs, kill, oom);
@@ -229,11 +230,11 @@ struct Setting {
 };
 
 struct StartPause {
-  uint64_t clone_flags = 0;          // CLONE_NEW* of the pod
+  uint64_t clone_flags = 0;  // CLONE_NEW* of the pod
   std::string hostname;
-  std::vector<Setting> sysctls;      // path below /proc/sys
+  std::vector<Setting> sysctls;  // path below /proc/sys
   uint64_t shm_bytes = 0;
-  int32_t program = -1;              // index of the pause program's descriptor
+  int32_t program = -1;  // index of the pause program's descriptor
   CgroupEntry cgroup;
   template <typename A>
   void fields(A& a) {
@@ -243,34 +244,36 @@ struct StartPause {
 
 struct StartContainer {
   std::string id;
-  std::string state_dir;             // the exit is recorded here
-  uint64_t clone_flags = 0;          // CLONE_NEWNS, CLONE_NEWPID
-  uint64_t join_flags = 0;           // CLONE_NEW* taken over from pause
-  std::string join_pid_of;           // container whose PID namespace is joined; empty: by join_flags, from pause
+  std::string state_dir;     // the exit is recorded here
+  uint64_t clone_flags = 0;  // CLONE_NEWNS, CLONE_NEWPID
+  uint64_t join_flags = 0;   // CLONE_NEW* taken over from pause
+  std::string join_pid_of;   // container whose PID namespace is joined; empty: by join_flags, from pause
   bool cgroup_namespace = false;
-  int32_t root = -1;                 // index of the root file system's mount
-  std::string root_mountpoint;       // an empty directory on the host
+  int32_t root = -1;            // index of the root file system's mount
+  std::string root_mountpoint;  // an empty directory on the host
   bool readonly_root = false;
   std::vector<MountStep> mounts;
   std::vector<DeviceNode> devices;
   std::vector<Link> links;
   std::vector<std::string> masked_paths, readonly_paths;
-  std::string log_path;              // empty: output is discarded unless attached
+  std::string log_path;  // empty: output is discarded unless attached
   uint64_t log_max_bytes = 0;
   uint32_t log_max_files = 0;
   bool stdin_once = false;
+  bool monitors_stdio = false;  // stdin, stdout and stderr are the monitor's own, which it then gives up
   CgroupEntry cgroup;
   Process process;
   template <typename A>
   void fields(A& a) {
     a(id, state_dir, clone_flags, join_flags, join_pid_of, cgroup_namespace, root, root_mountpoint, readonly_root,
-      mounts, devices, links, masked_paths, readonly_paths, log_path, log_max_bytes, log_max_files, stdin_once, cgroup, process);
+      mounts, devices, links, masked_paths, readonly_paths, log_path, log_max_bytes, log_max_files, stdin_once,
+      monitors_stdio, cgroup, process);
   }
 };
 
 struct StartExec {
   std::string id, container_id;
-  uint64_t join_flags = 0;           // CLONE_NEW* of the container
+  uint64_t join_flags = 0;  // CLONE_NEW* of the container
   CgroupEntry cgroup;
   Process process;
   int32_t in = -1, out = -1, err = -1;
@@ -315,10 +318,11 @@ struct Target {
   }
 };
 
-// --- Answers ----------------------------------------------------------------------------------------------------------
+// --- Answers
+// ----------------------------------------------------------------------------------------------------------
 
 struct Reply {
-  std::string error;                 // empty: done
+  std::string error;  // empty: done
   template <typename A>
   void fields(A& a) {
     a(error);
@@ -327,8 +331,8 @@ struct Reply {
 
 struct Started {
   std::string error;
-  std::string warning;               // what was refused but is not fatal
-  bool program_missing = false;      // the error is about the program itself, not the preparation
+  std::string warning;           // what was refused but is not fatal
+  bool program_missing = false;  // the error is about the program itself, not the preparation
   int32_t pid = 0;
   int64_t started_at_ns = 0;
   template <typename A>
@@ -339,7 +343,7 @@ struct Started {
 
 struct Exited {
   std::string id;
-  int32_t code = 0;                  // 128 + signal when killed
+  int32_t code = 0;  // 128 + signal when killed
   int32_t signal = 0;
   bool oom_killed = false;
   int64_t finished_at_ns = 0;

@@ -44,13 +44,23 @@ Labels to_labels(const std::vector<Pair>& pairs) {
   return out;
 }
 
-int64_t to_ns(SystemTime time) { return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count(); }
-SystemTime from_ns(int64_t ns) { return SystemTime(std::chrono::duration_cast<SystemTime::duration>(std::chrono::nanoseconds(ns))); }
+int64_t to_ns(SystemTime time) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+SystemTime from_ns(int64_t ns) {
+  return SystemTime(std::chrono::duration_cast<SystemTime::duration>(std::chrono::nanoseconds(ns)));
+}
 
-Result<void> write_record(const std::string& path, const SandboxRecord& record) { return write_as("sandbox", path, record); }
-Result<void> write_record(const std::string& path, const ContainerRecord& record) { return write_as("container", path, record); }
+Result<void> write_record(const std::string& path, const SandboxRecord& record) {
+  return write_as("sandbox", path, record);
+}
+Result<void> write_record(const std::string& path, const ContainerRecord& record) {
+  return write_as("container", path, record);
+}
 Result<SandboxRecord> read_sandbox_record(const std::string& path) { return read_as<SandboxRecord>("sandbox", path); }
-Result<ContainerRecord> read_container_record(const std::string& path) { return read_as<ContainerRecord>("container", path); }
+Result<ContainerRecord> read_container_record(const std::string& path) {
+  return read_as<ContainerRecord>("container", path);
+}
 
 Result<protocol::Exited> read_exit(const std::string& path) {
   auto text = file::read(path);

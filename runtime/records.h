@@ -34,7 +34,7 @@ SystemTime from_ns(int64_t ns);
 struct SandboxRecord {
   std::string id, name, namespace_, uid;
   uint32_t attempt = 0;
-  uint8_t ready = 0;            // 0: half made, 1: ready, 2: stopped
+  uint8_t ready = 0;  // 0: half made, 1: ready, 2: stopped
   int64_t created_at_ns = 0;
   std::vector<std::string> ips;
   int32_t pause_pid = 0;
@@ -44,8 +44,8 @@ struct SandboxRecord {
   std::vector<Pair> labels, annotations;
   template <typename A>
   void fields(A& a) {
-    a(id, name, namespace_, uid, attempt, ready, created_at_ns, ips, pause_pid, hostname, log_directory, cgroup_parent, network, pid,
-      ipc, user_namespace, labels, annotations);
+    a(id, name, namespace_, uid, attempt, ready, created_at_ns, ips, pause_pid, hostname, log_directory, cgroup_parent,
+      network, pid, ipc, user_namespace, labels, annotations);
   }
 };
 
@@ -67,16 +67,17 @@ struct ContainerRecord {
   int64_t created_at_ns = 0;
   int32_t stop_signal = 15;
   std::vector<Pair> labels, annotations;
-  std::vector<std::string> layers;      // of the root, lowest first
+  std::vector<std::string> layers;  // of the root, lowest first
+  std::string root_directory;       // instead of layers: the root of an OCI bundle
   std::vector<VolumeRecord> volumes;
   std::string cgroup;
   uint64_t exec_join_flags = 0;
-  std::string start_error;              // why start_container failed
-  protocol::StartContainer spec;        // without descriptors
+  std::string start_error;        // why start_container failed
+  protocol::StartContainer spec;  // without descriptors
   template <typename A>
   void fields(A& a) {
-    a(id, sandbox_id, name, attempt, image_id, image_name, log_path, created_at_ns, stop_signal, labels, annotations, layers, volumes,
-      cgroup, exec_join_flags, start_error, spec);
+    a(id, sandbox_id, name, attempt, image_id, image_name, log_path, created_at_ns, stop_signal, labels, annotations,
+      layers, root_directory, volumes, cgroup, exec_join_flags, start_error, spec);
   }
 };
 

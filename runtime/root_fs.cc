@@ -44,7 +44,8 @@ std::string short_name(const std::string& path, std::vector<Fd>& held) {
   return held.back().valid() ? "/proc/self/fd/" + std::to_string(held.back().get()) : path;
 }
 
-Result<Fd> overlay_by_fsopen(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+Result<Fd> overlay_by_fsopen(const std::vector<std::string>& layers, const std::string& upper,
+                             const std::string& work) {
   Fd context(static_cast<int>(::syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
   if (!context.valid()) return fail(Status::from_errno("overlayfs"));
   std::vector<Fd> held;
@@ -104,7 +105,8 @@ Result<Fd> overlay(const std::vector<std::string>& layers, const std::string& up
 
 Result<void> make_upper(const std::string& directory) {
   for (const char* name : {"/upper", "/work"})
-    if (::mkdir((directory + name).c_str(), 0755) != 0 && errno != EEXIST) return fail(Status::from_errno("make " + directory + name));
+    if (::mkdir((directory + name).c_str(), 0755) != 0 && errno != EEXIST)
+      return fail(Status::from_errno("make " + directory + name));
   // Left by a volatile overlay that was never used: it would refuse to be mounted again.
   return file::remove_tree(directory + "/work/work/incompat");
 }
@@ -132,6 +134,13 @@ Result<Fd> mount_root(const std::vector<std::string>& layers, const std::string&
   if (auto r = mount_tmpfs(directory); !r) return fail(r.error());
   if (auto r = make_upper(directory); !r) return fail(r.error());
   return overlay(layers, directory + "/upper", directory + "/work");
+}
+
+Result<Fd> mount_directory(const std::string& directory) {
+  Fd tree(static_cast<int>(
+      ::syscall(SYS_open_tree, AT_FDCWD, directory.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)));
+  if (!tree.valid()) return fail(Status::from_errno("mount " + directory));
+  return tree;
 }
 
 Result<Fd> mount_image(const std::vector<std::string>& layers, const std::string& sub_path) {

@@ -15,6 +15,8 @@ namespace kcube::runtime {
 Result<Fd> mount_root(const std::vector<std::string>& layers, const std::string& directory);
 // The layers without anything writable; `sub_path` beneath them when it is not empty.
 Result<Fd> mount_image(const std::vector<std::string>& layers, const std::string& sub_path);
+// A directory as it is, for OCI bundles.
+Result<Fd> mount_directory(const std::string& directory);
 // Removes what mount_root left in `directory`.
 Result<void> remove_root(const std::string& directory);
 

@@ -1,6 +1,7 @@
 // Containers: created in kcube, run by the monitor.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "pkg/base/file.h"
@@ -31,7 +32,8 @@ Result<std::string> RuntimeImpl::create_container(const std::string& sandbox_id,
   container->record.id = to_hex(random_bytes(32));
   container->record.created_at_ns = to_ns(std::chrono::system_clock::now());
   if (auto r = prepare(*sandbox, *container, config); !r) {
-    if (auto removed = discard(*container); !removed) log::warn("runtime", "a container that failed leaves traces", {{"error", removed.error()}});
+    if (auto removed = discard(*container); !removed)
+      log::warn("runtime", "a container that failed leaves traces", {{"error", removed.error()}});
     return fail(create_error(r.error()));
   }
   {
@@ -56,17 +58,89 @@ Result<void> RuntimeImpl::prepare(const SandboxPtr& sandbox, Container& containe
   if (!root) return fail(root.error());
   container.root = std::move(*root);
 
-  if (::mkdir(container_dir(container).c_str(), 0700) != 0) return fail(Status::from_errno("make " + container_dir(container)));
+  if (::mkdir(container_dir(container).c_str(), 0700) != 0)
+    return fail(Status::from_errno("make " + container_dir(container)));
   if (auto r = cgroups_.create(record.cgroup); !r) return r;
   if (auto r = cgroups_.apply(record.cgroup, config.resources); !r) return r;
   auto rules = device_rules(config);
   if (!rules) return fail(rules.error());
   if (auto r = cgroups_.restrict_devices(record.cgroup, *rules); !r) return r;
-  SpecInputs inputs{sandbox->record, config, image->config, container.root, cgroups_, options_, dir(sandbox->record.id)};
+  SpecInputs inputs{sandbox->record, config,   image->config,          container.root,
+                    cgroups_,        options_, dir(sandbox->record.id)};
   if (auto r = fill_spec(inputs, record); !r) return r;
   if (!record.log_path.empty())
     if (auto r = file::make_dirs(record.log_path.substr(0, record.log_path.rfind('/'))); !r) return r;
   return write_record(container_dir(container) + "/record", record);
+}
+
+Result<std::string> RuntimeImpl::create_prepared(const std::string& sandbox_id, ContainerRecord record,
+                                                 const ResourceLimits& limits, const std::vector<DeviceRule>& rules,
+                                                 int cgroup_mount) {
+  auto sandbox = find_sandbox(sandbox_id);
+  if (!sandbox) return fail(sandbox.error());
+  std::lock_guard ops((*sandbox)->ops);
+  auto container = std::make_shared<Container>();
+  container->record = std::move(record);
+  ContainerRecord& r = container->record;
+  r.id = r.spec.id = to_hex(random_bytes(32));
+  r.sandbox_id = sandbox_id;
+  r.created_at_ns = to_ns(std::chrono::system_clock::now());
+  r.cgroup = (*sandbox)->record.cgroup_parent + "/" + r.id;
+  r.spec.state_dir = container_dir(*container);
+  r.spec.root_mountpoint = dir(sandbox_id) + "/root";
+  if (cgroup_mount >= 0) mount_cgroups(r, static_cast<size_t>(cgroup_mount));
+  auto make = [&]() -> Result<void> {
+    if (::mkdir(r.spec.state_dir.c_str(), 0700) != 0) return fail(Status::from_errno("make " + r.spec.state_dir));
+    if (auto made = cgroups_.create(r.cgroup); !made) return made;
+    if (auto applied = cgroups_.apply(r.cgroup, limits); !applied) return applied;
+    if (auto restricted = cgroups_.restrict_devices(r.cgroup, rules); !restricted) return restricted;
+    return write_record(r.spec.state_dir + "/record", r);
+  };
+  if (auto made = make(); !made) {
+    (void)discard(*container);
+    return fail(made.error());
+  }
+  std::lock_guard lock(mutex_);
+  (*sandbox)->containers[r.id] = container;
+  sandbox_of_[r.id] = sandbox_id;
+  return r.id;
+}
+
+// Replaces a "cgroup" mount by the container's own groups, bound one by one.
+void RuntimeImpl::mount_cgroups(ContainerRecord& record, size_t at) const {
+  auto& mounts = record.spec.mounts;
+  protocol::MountStep wanted = mounts[at];
+  wanted.kind = protocol::MountStep::Kind::bind;
+  wanted.options.clear();
+  mounts.erase(mounts.begin() + static_cast<long>(at));
+  if (!cgroups_.unified()) {
+    protocol::MountStep base = wanted;
+    base.kind = protocol::MountStep::Kind::filesystem;
+    base.source = "tmpfs";
+    base.options = "mode=755,size=64k";
+    base.attributes &= ~uint64_t{MOUNT_ATTR_RDONLY};
+    mounts.insert(mounts.begin() + static_cast<long>(at++), base);
+  }
+  for (const auto& [name, directory] : cgroups_.directories(record.cgroup)) {
+    protocol::MountStep step = wanted;
+    step.source = directory;
+    if (!name.empty()) step.target += "/" + name;
+    mounts.insert(mounts.begin() + static_cast<long>(at++), step);
+  }
+}
+
+Result<protocol::Process> RuntimeImpl::container_process(const std::string& id) {
+  auto found = find_container(id);
+  if (!found) return fail(found.error());
+  return found->container->record.spec.process;
+}
+
+Result<void> RuntimeImpl::signal_container(const std::string& id, int number) {
+  auto found = find_container(id);
+  if (!found) return fail(found.error());
+  if (!found->monitor) return fail(Status(409, "Conflict", "the container is not running"));
+  auto reply = found->monitor->call<protocol::Reply>(protocol::Type::signal, protocol::Signal{id, number});
+  return reply ? Result<void>{} : Result<void>(fail(reply.error()));
 }
 
 Result<void> RuntimeImpl::start_container(const std::string& id) {
@@ -114,7 +188,9 @@ Result<void> RuntimeImpl::start_locked(const Found& found) {
   };
   // Created by a kcube that is no more: its mount went with it.
   if (!container.root.valid()) {
-    auto root = mount_root(container.record.layers, root_dir(container.record.id));
+    const ContainerRecord& record = container.record;
+    auto root = record.root_directory.empty() ? mount_root(record.layers, root_dir(record.id))
+                                              : mount_directory(record.root_directory);
     if (!root) return fail(root.error());
     container.root = std::move(*root);
   }
@@ -129,7 +205,9 @@ Result<void> RuntimeImpl::start_locked(const Found& found) {
   auto reply = found.monitor->call<protocol::Started>(protocol::Type::start_container, request, numbers);
   if (!reply) return fail(reply.error());
   if (!reply->error.empty()) return fail(Status::internal(reply->error));
-  if (!reply->warning.empty()) log::debug("runtime", "container starts with less than asked for", {{"container", container.record.id}, {"warning", reply->warning}});
+  if (!reply->warning.empty())
+    log::debug("runtime", "container starts with less than asked for",
+               {{"container", container.record.id}, {"warning", reply->warning}});
   {
     std::lock_guard lock(mutex_);
     container.pid = reply->pid;
@@ -142,7 +220,8 @@ Result<void> RuntimeImpl::start_locked(const Found& found) {
 
 bool RuntimeImpl::wait_end(const Container& container, std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, patience, [&] { return container.state != ContainerState::running || container.removed; });
+  return changed_.wait_for(lock, patience,
+                           [&] { return container.state != ContainerState::running || container.removed; });
 }
 
 Result<void> RuntimeImpl::stop_container(const std::string& id, std::chrono::milliseconds grace) {
@@ -153,7 +232,9 @@ Result<void> RuntimeImpl::stop_container(const std::string& id, std::chrono::mil
     std::lock_guard lock(mutex_);
     if (container.state != ContainerState::running || !found->monitor) return {};
   }
-  auto signal = [&](int number) { return found->monitor->call<protocol::Reply>(protocol::Type::signal, protocol::Signal{id, number}); };
+  auto signal = [&](int number) {
+    return found->monitor->call<protocol::Reply>(protocol::Type::signal, protocol::Signal{id, number});
+  };
   if (grace > std::chrono::milliseconds(0)) {
     (void)signal(container.record.stop_signal);
     if (wait_end(container, grace)) return {};

@@ -69,7 +69,8 @@ void RuntimeImpl::on_lost(const std::weak_ptr<Sandbox>& weak) {
   }
   for (const auto& cgroup : cgroups) cgroups_.kill(cgroup);
   changed_.notify_all();
-  if (was_ready) log::warn("runtime", "a pod's monitor is gone", {{"sandbox", sandbox->record.id}, {"pod", sandbox->record.name}});
+  if (was_ready)
+    log::warn("runtime", "a pod's monitor is gone", {{"sandbox", sandbox->record.id}, {"pod", sandbox->record.name}});
   for (const auto& id : ended) emit(Event::Type::container_stopped, sandbox->record, id);
   if (was_ready) emit(Event::Type::sandbox_stopped, sandbox->record);
 }

@@ -67,8 +67,9 @@ void set_nonblocking(const Fd& fd) { ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get()
 
 }  // namespace
 
-Result<RuntimeImpl::Started> RuntimeImpl::start_exec(const std::string& id, const std::vector<std::string>& argv, const StreamOptions& options,
-                                                     const int (&streams)[3]) {
+Result<RuntimeImpl::Started> RuntimeImpl::start_exec(const std::string& id, const std::vector<std::string>& argv,
+                                                     const StreamOptions& options, const int (&streams)[3],
+                                                     const protocol::Process* process) {
   if (argv.empty()) return fail(Status::bad_request("no command specified"));
   auto found = find_container(id);
   if (!found) return fail(found.error());
@@ -82,11 +83,12 @@ Result<RuntimeImpl::Started> RuntimeImpl::start_exec(const std::string& id, cons
   request.id = "exec-" + to_hex(random_bytes(16));
   request.container_id = id;
   request.join_flags = record.exec_join_flags;
-  request.process = record.spec.process;
+  request.process = process != nullptr ? *process : record.spec.process;
   request.process.argv = argv;
   request.process.tty = options.tty;
   request.process.stdin = options.stdin;
-  if (options.tty && std::ranges::none_of(request.process.env, [](const std::string& e) { return e.starts_with("TERM="); }))
+  if (options.tty &&
+      std::ranges::none_of(request.process.env, [](const std::string& e) { return e.starts_with("TERM="); }))
     request.process.env.push_back("TERM=xterm");
   std::vector<Fd> fds;
   auto entry = cgroups_.entry(record.cgroup, fds);
@@ -117,22 +119,27 @@ Result<RuntimeImpl::Started> RuntimeImpl::start_exec(const std::string& id, cons
   return fail(Status::internal(reply->error).with_context("exec in container " + id));
 }
 
-Result<int> RuntimeImpl::wait_execution(const std::string& id, const std::shared_ptr<Execution>& execution, std::chrono::milliseconds timeout) {
+Result<int> RuntimeImpl::wait_execution(const std::string& id, const std::shared_ptr<Execution>& execution,
+                                        std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  if (!changed_.wait_for(lock, timeout, [&] { return execution->done; })) return fail(Status::timeout("waiting for the command to end"));
+  if (!changed_.wait_for(lock, timeout, [&] { return execution->done; }))
+    return fail(Status::timeout("waiting for the command to end"));
   executions_.erase(id);
   if (execution->lost) return fail(Status::unavailable("the pod's monitor is gone"));
   return execution->code;
 }
 
-void RuntimeImpl::collect(const Started& started, const Fd& out, const Fd& err, SteadyTime deadline, ExecOutput& result) {
+void RuntimeImpl::collect(const Started& started, const Fd& out, const Fd& err, SteadyTime deadline,
+                          ExecOutput& result) {
   set_nonblocking(out);
   set_nonblocking(err);
   bool out_open = true, err_open = true;
   while (out_open || err_open) {
     auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     if (left <= 0) return;
-    pollfd p[3] = {{out_open ? out.get() : -1, POLLIN, 0}, {err_open ? err.get() : -1, POLLIN, 0}, {started.execution->ended.get(), POLLIN, 0}};
+    pollfd p[3] = {{out_open ? out.get() : -1, POLLIN, 0},
+                   {err_open ? err.get() : -1, POLLIN, 0},
+                   {started.execution->ended.get(), POLLIN, 0}};
     if (::poll(p, 3, static_cast<int>(std::min<int64_t>(left, INT_MAX))) < 0 && errno != EINTR) return;
     bool flowed = false;
     if (p[0].revents != 0) out_open = flowed = drain(out, result.out);
@@ -142,7 +149,8 @@ void RuntimeImpl::collect(const Started& started, const Fd& out, const Fd& err, 
   }
 }
 
-Result<ExecOutput> RuntimeImpl::exec_sync(const std::string& id, const std::vector<std::string>& argv, std::chrono::milliseconds timeout) {
+Result<ExecOutput> RuntimeImpl::exec_sync(const std::string& id, const std::vector<std::string>& argv,
+                                          std::chrono::milliseconds timeout) {
   auto streams = make_streams({});
   if (!streams) return fail(streams.error());
   auto started = start_exec(id, argv, {}, {-1, streams->out.write.get(), streams->err.write.get()});
@@ -161,24 +169,48 @@ Result<ExecOutput> RuntimeImpl::exec_sync(const std::string& id, const std::vect
   if (code.error().code() != 504) return fail(code.error());
   (void)started->where.monitor->call<protocol::Reply>(protocol::Type::signal, protocol::Signal{started->id, SIGKILL});
   (void)wait_execution(started->id, started->execution, std::chrono::seconds(10));
-  return fail(Status::timeout("command \"" + join(argv, " ") + "\" timed out after " + std::to_string(timeout.count()) + " ms"));
+  return fail(Status::timeout("command \"" + join(argv, " ") + "\" timed out after " + std::to_string(timeout.count()) +
+                              " ms"));
 }
 
-Result<StreamSession> RuntimeImpl::exec(const std::string& id, const std::vector<std::string>& argv, const StreamOptions& options) {
+Result<StreamSession> RuntimeImpl::exec(const std::string& id, const std::vector<std::string>& argv,
+                                        const StreamOptions& options) {
   auto streams = make_streams(options);
   if (!streams) return fail(streams.error());
-  auto started = start_exec(id, argv, options, {streams->in.read.get(), streams->out.write.get(), streams->err.write.get()});
+  auto started =
+      start_exec(id, argv, options, {streams->in.read.get(), streams->out.write.get(), streams->err.write.get()});
   if (!started) return fail(started.error());
+  return session_of(*started, std::move(streams->in.write), std::move(streams->out.read), std::move(streams->err.read));
+}
+
+StreamSession RuntimeImpl::session_of(const Started& started, Fd in, Fd out, Fd err) {
   StreamSession session;
-  session.in = std::move(streams->in.write);
-  session.out = std::move(streams->out.read);
-  session.err = std::move(streams->err.read);
-  auto monitor = started->where.monitor;
-  session.resize = [monitor, exec_id = started->id](TerminalSize size) {
-    (void)monitor->call<protocol::Reply>(protocol::Type::resize, protocol::Resize{exec_id, size.width, size.height});
+  session.in = std::move(in);
+  session.out = std::move(out);
+  session.err = std::move(err);
+  session.resize = [monitor = started.where.monitor, id = started.id](TerminalSize size) {
+    (void)monitor->call<protocol::Reply>(protocol::Type::resize, protocol::Resize{id, size.width, size.height});
   };
-  session.wait = [this, exec_id = started->id, execution = started->execution] { return wait_execution(exec_id, execution, kForever); };
+  session.wait = [this, id = started.id, execution = started.execution] {
+    return wait_execution(id, execution, kForever);
+  };
   return session;
+}
+
+Result<StreamSession> RuntimeImpl::exec_process(const std::string& id, protocol::Process process) {
+  StreamOptions options{.stdin = true, .tty = process.tty};
+  if (options.tty) {
+    auto streams = make_streams(options);
+    if (!streams) return fail(streams.error());
+    auto started =
+        start_exec(id, process.argv, options, {streams->in.read.get(), streams->out.write.get(), -1}, &process);
+    if (!started) return fail(started.error());
+    return session_of(*started, std::move(streams->in.write), std::move(streams->out.read), Fd());
+  }
+  // Our own standard descriptors are the process's.
+  auto started = start_exec(id, process.argv, options, {0, 1, 2}, &process);
+  if (!started) return fail(started.error());
+  return session_of(*started, Fd(), Fd(), Fd());
 }
 
 Result<StreamSession> RuntimeImpl::attach(const std::string& id, const StreamOptions& options) {
@@ -188,7 +220,8 @@ Result<StreamSession> RuntimeImpl::attach(const std::string& id, const StreamOpt
   StreamOptions wanted = options;
   wanted.tty = found->container->record.spec.process.tty;
   if (wanted.stdin && !found->container->record.spec.process.stdin)
-    return fail(Status::bad_request("container " + found->container->record.name + " has no stdin to attach to (stdin: true)"));
+    return fail(
+        Status::bad_request("container " + found->container->record.name + " has no stdin to attach to (stdin: true)"));
   auto streams = make_streams(wanted);
   if (!streams) return fail(streams.error());
   protocol::Attach request;

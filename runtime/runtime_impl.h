@@ -69,13 +69,26 @@ class RuntimeImpl final : public PodRuntime {
   Result<ContainerStatus> container_status(const std::string& id) override;
   Result<void> update_resources(const std::string& id, const ResourceLimits& limits) override;
   Result<ContainerStats> container_stats(const std::string& id) override;
-  Result<ExecOutput> exec_sync(const std::string& id, const std::vector<std::string>& argv, std::chrono::milliseconds timeout) override;
-  Result<StreamSession> exec(const std::string& id, const std::vector<std::string>& argv, const StreamOptions& options) override;
+  Result<ExecOutput> exec_sync(const std::string& id, const std::vector<std::string>& argv,
+                               std::chrono::milliseconds timeout) override;
+  Result<StreamSession> exec(const std::string& id, const std::vector<std::string>& argv,
+                             const StreamOptions& options) override;
   Result<StreamSession> attach(const std::string& id, const StreamOptions& options) override;
   Result<Fd> dial(const std::string& sandbox_id, uint16_t port) override;
   void set_event_sink(std::function<void(const Event&)> sink) override;
 
+  // For the OCI command line: a container whose spec is ready but for what depends on its id and place. The mount at
+  // index `cgroup_mount`, if that is not -1, becomes that of the container's own cgroups.
+  Result<std::string> create_prepared(const std::string& sandbox_id, ContainerRecord record,
+                                      const ResourceLimits& limits, const std::vector<DeviceRule>& rules,
+                                      int cgroup_mount);
+  Result<void> signal_container(const std::string& id, int number);
+  Result<protocol::Process> container_process(const std::string& id);
+  // The same with another process: its user, capabilities and directory are not the container's.
+  Result<StreamSession> exec_process(const std::string& id, protocol::Process process);
+
  private:
+  void mount_cgroups(ContainerRecord& record, size_t at) const;
   using SandboxPtr = std::shared_ptr<Sandbox>;
   using ContainerPtr = std::shared_ptr<Container>;
   struct Found {
@@ -94,7 +107,9 @@ class RuntimeImpl final : public PodRuntime {
   Result<SandboxPtr> find_sandbox(const std::string& id);
   Result<Found> find_container(const std::string& id);
   std::string dir(const std::string& sandbox_id) const { return options_.state_dir + "/" + sandbox_id; }
-  std::string container_dir(const Container& c) const { return dir(c.record.sandbox_id) + "/containers/" + c.record.id; }
+  std::string container_dir(const Container& c) const {
+    return dir(c.record.sandbox_id) + "/containers/" + c.record.id;
+  }
   std::string root_dir(const std::string& container_id) const { return options_.data_dir + "/" + container_id; }
 
   // runtime_sandbox.cc
@@ -115,9 +130,12 @@ class RuntimeImpl final : public PodRuntime {
   ContainerStatus status_of(const Container& container) const;
 
   // runtime_exec.cc
-  Result<Started> start_exec(const std::string& id, const std::vector<std::string>& argv, const StreamOptions& options, const int (&streams)[3]);
+  Result<Started> start_exec(const std::string& id, const std::vector<std::string>& argv, const StreamOptions& options,
+                             const int (&streams)[3], const protocol::Process* process = nullptr);
+  StreamSession session_of(const Started& started, Fd in, Fd out, Fd err);
   void collect(const Started& started, const Fd& out, const Fd& err, SteadyTime deadline, ExecOutput& result);
-  Result<int> wait_execution(const std::string& id, const std::shared_ptr<Execution>& execution, std::chrono::milliseconds timeout);
+  Result<int> wait_execution(const std::string& id, const std::shared_ptr<Execution>& execution,
+                             std::chrono::milliseconds timeout);
 
   // runtime_events.cc: on the loop's thread.
   void on_exited(const std::weak_ptr<Sandbox>& weak, const protocol::Exited& exited);
@@ -144,5 +162,7 @@ class RuntimeImpl final : public PodRuntime {
   std::mutex sink_mutex_;
   std::function<void(const Event&)> sink_;
 };
+
+Result<std::unique_ptr<RuntimeImpl>> open_runtime_impl(const RuntimeOptions& options);
 
 }  // namespace kcube::runtime

@@ -48,13 +48,17 @@ pid_t peer_of(const Fd& socket) {
 }
 
 bool is_id(const std::string& name) {
-  return name.size() == 64 && std::ranges::all_of(name, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return name.size() == 64 &&
+         std::ranges::all_of(name, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 }  // namespace
 
 RuntimeImpl::RuntimeImpl(RuntimeOptions options, Cgroups cgroups, std::unique_ptr<EventLoop> loop)
-    : options_(std::move(options)), cgroups_(std::move(cgroups)), loop_(std::move(loop)), loop_thread_([this] { loop_->run(); }) {}
+    : options_(std::move(options)),
+      cgroups_(std::move(cgroups)),
+      loop_(std::move(loop)),
+      loop_thread_([this] { loop_->run(); }) {}
 
 RuntimeImpl::~RuntimeImpl() {
   std::vector<std::shared_ptr<MonitorClient>> monitors;
@@ -83,7 +87,8 @@ Result<RuntimeImpl::Found> RuntimeImpl::find_container(const std::string& id) {
   auto sandbox = owner == sandbox_of_.end() ? sandboxes_.end() : sandboxes_.find(owner->second);
   if (sandbox == sandboxes_.end()) return fail(Status::not_found("container \"" + id + "\" not found"));
   auto container = sandbox->second->containers.find(id);
-  if (container == sandbox->second->containers.end()) return fail(Status::not_found("container \"" + id + "\" not found"));
+  if (container == sandbox->second->containers.end())
+    return fail(Status::not_found("container \"" + id + "\" not found"));
   return Found{sandbox->second, container->second, sandbox->second->monitor};
 }
 
@@ -103,9 +108,10 @@ Result<void> RuntimeImpl::open() {
     if (is_id(name)) take_over(name);
   remove_strays();
   // Compiling it takes 20 ms: ready before the first container asks.
-  loop_->post([] {
-    if (auto capabilities = container_capabilities({})) (void)default_seccomp_filter(*capabilities);
-  });
+  if (!options_.seccomp_dir.empty())
+    loop_->post([] {
+      if (auto capabilities = container_capabilities({})) (void)default_seccomp_filter(*capabilities);
+    });
   return {};
 }
 
@@ -143,7 +149,8 @@ void RuntimeImpl::take_over(const std::string& id) {
   }
   if (whole) return;
   log::info("runtime", "removing a sandbox that was left half made", {{"sandbox", id}});
-  if (auto r = remove_sandbox(id); !r) log::warn("runtime", "cannot remove a sandbox", {{"sandbox", id}, {"error", r.error()}});
+  if (auto r = remove_sandbox(id); !r)
+    log::warn("runtime", "cannot remove a sandbox", {{"sandbox", id}, {"error", r.error()}});
 }
 
 void RuntimeImpl::restore_containers(Sandbox& sandbox, const protocol::HelloReply* hello) {
@@ -196,12 +203,19 @@ void RuntimeImpl::remove_strays() {
   if (!names) return;
   for (const auto& name : *names) {
     if (!is_id(name) || sandbox_of_.contains(name)) continue;
-    if (auto r = remove_root(root_dir(name)); !r) log::warn("runtime", "cannot remove a container's files", {{"container", name}, {"error", r.error()}});
+    if (auto r = remove_root(root_dir(name)); !r)
+      log::warn("runtime", "cannot remove a container's files", {{"container", name}, {"error", r.error()}});
     options_.images->unlease(name);
   }
 }
 
 Result<std::unique_ptr<PodRuntime>> open_runtime(const RuntimeOptions& options) {
+  auto runtime = open_runtime_impl(options);
+  if (!runtime) return fail(runtime.error());
+  return std::move(*runtime);
+}
+
+Result<std::unique_ptr<RuntimeImpl>> open_runtime_impl(const RuntimeOptions& options) {
   auto cgroups = Cgroups::detect();
   if (!cgroups) return fail(cgroups.error());
   auto loop = EventLoop::create();

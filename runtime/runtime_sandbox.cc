@@ -23,7 +23,8 @@ std::string resolv_conf(const DnsConfig& dns) {
 }
 
 std::string hosts_file(const SandboxConfig& config, const std::vector<std::string>& ips) {
-  std::string out = config.hosts_file.empty() ? "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" : config.hosts_file;
+  std::string out = config.hosts_file.empty() ? "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+                                              : config.hosts_file;
   if (out.back() != '\n') out += "\n";
   for (const auto& ip : ips)
     if (!config.hostname.empty()) out += ip + "\t" + config.hostname + "\n";
@@ -51,9 +52,12 @@ SandboxRecord record_of(const SandboxConfig& config) {
 }
 
 Result<void> check(const SandboxConfig& config) {
-  if (config.user_namespace) return fail(Status::bad_request("user namespaces (hostUsers: false) are not supported by this runtime"));
-  if (config.cgroup_parent.empty() || config.cgroup_parent[0] != '/' || config.cgroup_parent.find("/..") != std::string::npos)
-    return fail(Status::bad_request("cgroup_parent \"" + config.cgroup_parent + "\" must be an absolute path without \"..\""));
+  if (config.user_namespace)
+    return fail(Status::bad_request("user namespaces (hostUsers: false) are not supported by this runtime"));
+  if (config.cgroup_parent.empty() || config.cgroup_parent[0] != '/' ||
+      config.cgroup_parent.find("/..") != std::string::npos)
+    return fail(
+        Status::bad_request("cgroup_parent \"" + config.cgroup_parent + "\" must be an absolute path without \"..\""));
   for (const auto& [name, value] : config.sysctls) {
     bool network = name.starts_with("net.") || name.starts_with("net/");
     if (network && config.network != NamespaceMode::pod)
@@ -64,7 +68,9 @@ Result<void> check(const SandboxConfig& config) {
 }
 
 // "net.ipv4.ip_forward" or, for names with dots in a part, "net/ipv4/conf/eth0.1/forwarding".
-std::string sysctl_path(const std::string& name) { return name.find('/') == std::string::npos ? replace_all(name, ".", "/") : name; }
+std::string sysctl_path(const std::string& name) {
+  return name.find('/') == std::string::npos ? replace_all(name, ".", "/") : name;
+}
 
 uint64_t namespaces_of(const SandboxRecord& record) {
   uint64_t flags = 0;
@@ -100,7 +106,9 @@ Result<SandboxStatus> RuntimeImpl::run_sandbox(const SandboxConfig& config) {
   sandbox->record = record_of(config);
   std::lock_guard ops(sandbox->ops);
   if (auto r = bring_up(*sandbox, sandbox, config); !r) {
-    if (auto wiped = wipe(sandbox); !wiped) log::warn("runtime", "a sandbox that failed leaves traces", {{"sandbox", sandbox->record.id}, {"error", wiped.error()}});
+    if (auto wiped = wipe(sandbox); !wiped)
+      log::warn("runtime", "a sandbox that failed leaves traces",
+                {{"sandbox", sandbox->record.id}, {"error", wiped.error()}});
     return fail(r.error());
   }
   std::lock_guard lock(mutex_);
@@ -113,7 +121,7 @@ Result<void> RuntimeImpl::bring_up(Sandbox& sandbox, const SandboxPtr& self, con
   for (const char* part : {"", "/root", "/containers"})
     if (::mkdir((directory + part).c_str(), 0700) != 0) return fail(Status::from_errno("make " + directory + part));
   if (auto r = write_record(directory + "/record", sandbox.record); !r) return r;
-  auto socket = MonitorClient::spawn(monitor_program_, directory);
+  auto socket = MonitorClient::spawn(monitor_program_, directory, options_.own_stdio);
   if (!socket) return fail(socket.error());
   connect(self, std::move(*socket));
   if (auto r = start_pause(sandbox, config); !r) return r;
@@ -139,9 +147,10 @@ Result<void> RuntimeImpl::bring_up(Sandbox& sandbox, const SandboxPtr& self, con
 
 void RuntimeImpl::connect(const SandboxPtr& sandbox, Fd socket) {
   std::weak_ptr<Sandbox> weak = sandbox;
-  auto client = MonitorClient::start(*loop_, std::move(socket),
-                                     {.exited = [this, weak](const protocol::Exited& exited) { on_exited(weak, exited); },
-                                      .closed = [this, weak] { on_lost(weak); }});
+  auto client =
+      MonitorClient::start(*loop_, std::move(socket),
+                           {.exited = [this, weak](const protocol::Exited& exited) { on_exited(weak, exited); },
+                            .closed = [this, weak] { on_lost(weak); }});
   std::lock_guard lock(mutex_);
   sandbox->monitor = std::move(client);
 }
@@ -214,7 +223,8 @@ Result<void> RuntimeImpl::stop_locked(const SandboxPtr& sandbox) {
     if (!gone) return fail(Status::timeout("waiting for the processes of sandbox " + sandbox->record.id + " to end"));
   }
   if (options_.network != nullptr && sandbox->record.network == NamespaceMode::pod)
-    if (auto r = options_.network->detach(sandbox->record.id); !r) return fail(r.error().with_context("disconnect the sandbox from the network"));
+    if (auto r = options_.network->detach(sandbox->record.id); !r)
+      return fail(r.error().with_context("disconnect the sandbox from the network"));
   if (sandbox->record.ready != 2) {
     sandbox->record.ready = 2;
     if (auto r = write_record(dir(sandbox->record.id) + "/record", sandbox->record); !r) return r;

@@ -35,9 +35,11 @@ Result<void> SeccompBuilder::add(uint32_t action, const std::string& name, const
   if (action == default_action_) return {};
   int call = seccomp_syscall_resolve_name(name.c_str());
   if (call == __NR_SCMP_ERROR) return {};
-  int error = seccomp_rule_add_array(context_.get(), action, call, static_cast<unsigned>(arguments.size()), arguments.data());
+  int error =
+      seccomp_rule_add_array(context_.get(), action, call, static_cast<unsigned>(arguments.size()), arguments.data());
   // -EDOM: this architecture has no such call. -EEXIST: said before.
-  if (error != 0 && error != -EDOM && error != -EEXIST) return fail(Status::from_errno("seccomp rule for " + name, -error));
+  if (error != 0 && error != -EDOM && error != -EEXIST)
+    return fail(Status::from_errno("seccomp rule for " + name, -error));
   return {};
 }
 
@@ -48,7 +50,8 @@ Result<std::string> SeccompBuilder::compile() {
     return fail(Status::from_errno("compile the seccomp filter", -error));
   off_t size = ::lseek(memory.get(), 0, SEEK_END);
   std::string bytes(static_cast<size_t>(size), 0);
-  if (::pread(memory.get(), bytes.data(), bytes.size(), 0) != size) return fail(Status::from_errno("read the seccomp filter"));
+  if (::pread(memory.get(), bytes.data(), bytes.size(), 0) != size)
+    return fail(Status::from_errno("read the seccomp filter"));
   return bytes;
 }
 

@@ -12,22 +12,31 @@ namespace {
 namespace json = boost::json;
 
 Result<uint32_t> action_of(std::string_view name, uint32_t error) {
-  static const std::map<std::string_view, uint32_t> actions = {
-      {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},           {"SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD}, {"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD},
-      {"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS}, {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},    {"SCMP_ACT_LOG", SCMP_ACT_LOG}};
+  static const std::map<std::string_view, uint32_t> actions = {{"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
+                                                               {"SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD},
+                                                               {"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD},
+                                                               {"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS},
+                                                               {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
+                                                               {"SCMP_ACT_LOG", SCMP_ACT_LOG}};
   if (name == "SCMP_ACT_ERRNO") return SCMP_ACT_ERRNO(error);
   if (name == "SCMP_ACT_TRACE") return SCMP_ACT_TRACE(error);
   auto it = actions.find(name);
-  if (it == actions.end()) return fail(Status::bad_request("seccomp profile: unknown action \"" + std::string(name) + "\""));
+  if (it == actions.end())
+    return fail(Status::bad_request("seccomp profile: unknown action \"" + std::string(name) + "\""));
   return it->second;
 }
 
 Result<scmp_compare> operator_of(std::string_view name) {
-  static const std::map<std::string_view, scmp_compare> operators = {
-      {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},       {"SCMP_CMP_EQ", SCMP_CMP_EQ},
-      {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT}, {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+  static const std::map<std::string_view, scmp_compare> operators = {{"SCMP_CMP_NE", SCMP_CMP_NE},
+                                                                     {"SCMP_CMP_LT", SCMP_CMP_LT},
+                                                                     {"SCMP_CMP_LE", SCMP_CMP_LE},
+                                                                     {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+                                                                     {"SCMP_CMP_GE", SCMP_CMP_GE},
+                                                                     {"SCMP_CMP_GT", SCMP_CMP_GT},
+                                                                     {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
   auto it = operators.find(name);
-  if (it == operators.end()) return fail(Status::bad_request("seccomp profile: unknown operator \"" + std::string(name) + "\""));
+  if (it == operators.end())
+    return fail(Status::bad_request("seccomp profile: unknown operator \"" + std::string(name) + "\""));
   return it->second;
 }
 
@@ -83,14 +92,18 @@ Result<std::vector<scmp_arg_cmp>> arguments_of(const json::object& rule) {
     compare.op = *op;
     compare.datum_a = number(a.get_object(), "value", 0);
     compare.datum_b = number(a.get_object(), "valueTwo", 0);
-    if (compare.arg > 5) return fail(Status::bad_request("seccomp profile: argument index " + std::to_string(compare.arg) + " is above 5"));
+    if (compare.arg > 5)
+      return fail(
+          Status::bad_request("seccomp profile: argument index " + std::to_string(compare.arg) + " is above 5"));
     out.push_back(compare);
   }
   return out;
 }
 
 Result<void> add_rule(SeccompBuilder& filter, const json::object& rule, CapabilitySet capabilities) {
-  if (!mentions(rule.if_contains("includes"), capabilities, true) || mentions(rule.if_contains("excludes"), capabilities, false)) return {};
+  if (!mentions(rule.if_contains("includes"), capabilities, true) ||
+      mentions(rule.if_contains("excludes"), capabilities, false))
+    return {};
   auto action = action_of(text(rule, "action"), static_cast<uint32_t>(number(rule, "errnoRet", EPERM)));
   if (!action) return fail(action.error());
   auto arguments = arguments_of(rule);
@@ -125,7 +138,8 @@ Result<std::string> seccomp_filter_from(const std::string& profile_json, Capabil
   json::value profile = json::parse(profile_json, error);
   if (error || !profile.is_object()) return fail(Status::bad_request("seccomp profile: not a JSON object"));
   const auto& root = profile.get_object();
-  auto default_action = action_of(text(root, "defaultAction"), static_cast<uint32_t>(number(root, "defaultErrnoRet", EPERM)));
+  auto default_action =
+      action_of(text(root, "defaultAction"), static_cast<uint32_t>(number(root, "defaultErrnoRet", EPERM)));
   if (!default_action) return fail(default_action.error());
   auto filter = SeccompBuilder::create(*default_action);
   if (!filter) return fail(filter.error());

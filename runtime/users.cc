@@ -38,7 +38,8 @@ std::optional<PasswdEntry> find_passwd(const std::string& passwd, std::string_vi
     if (parts.size() < 6) continue;
     auto number = as_id(parts[2]), gid = as_id(parts[3]);
     if (!number || !gid) continue;
-    if (uid ? *number == *uid : parts[0] == name) return PasswdEntry{std::string(parts[0]), std::string(parts[5]), *number, *gid};
+    if (uid ? *number == *uid : parts[0] == name)
+      return PasswdEntry{std::string(parts[0]), std::string(parts[5]), *number, *gid};
   }
   return std::nullopt;
 }
@@ -64,7 +65,8 @@ std::vector<uint32_t> groups_of(const std::string& group, std::string_view user)
 }
 
 Result<uint32_t> checked_id(int64_t id, std::string_view what) {
-  if (id < 0 || id > UINT32_MAX - 1) return fail(Status::bad_request(std::string(what) + " " + std::to_string(id) + " is out of range"));
+  if (id < 0 || id > UINT32_MAX - 1)
+    return fail(Status::bad_request(std::string(what) + " " + std::to_string(id) + " is out of range"));
   return static_cast<uint32_t>(id);
 }
 
@@ -72,7 +74,8 @@ Result<uint32_t> checked_id(int64_t id, std::string_view what) {
 
 Result<User> find_user(const Fd& root, const std::string& image_user, const SecurityConfig& security) {
   size_t colon = image_user.find(':');
-  std::string name = image_user.substr(0, colon), group_name = colon == std::string::npos ? "" : image_user.substr(colon + 1);
+  std::string name = image_user.substr(0, colon),
+              group_name = colon == std::string::npos ? "" : image_user.substr(colon + 1);
   if (!security.run_as_username.empty() || security.run_as_user) {
     name = security.run_as_user ? std::to_string(*security.run_as_user) : security.run_as_username;
     group_name.clear();
@@ -88,7 +91,8 @@ Result<User> find_user(const Fd& root, const std::string& image_user, const Secu
     user.uid = *uid;
   }
   auto entry = find_passwd(passwd, name, number ? std::optional(user.uid) : std::nullopt);
-  if (!entry && !number) return fail(Status::bad_request("unable to find user " + name + ": no matching entries in passwd file"));
+  if (!entry && !number)
+    return fail(Status::bad_request("unable to find user " + name + ": no matching entries in passwd file"));
   if (entry) {
     user.uid = entry->uid;
     user.gid = entry->gid;
@@ -97,7 +101,8 @@ Result<User> find_user(const Fd& root, const std::string& image_user, const Secu
   if (!group_name.empty()) {
     auto gid = as_id(group_name);
     if (!gid) gid = find_group(group, group_name);
-    if (!gid) return fail(Status::bad_request("unable to find group " + group_name + ": no matching entries in group file"));
+    if (!gid)
+      return fail(Status::bad_request("unable to find group " + group_name + ": no matching entries in group file"));
     user.gid = *gid;
   }
   if (security.run_as_group) {

@@ -75,7 +75,8 @@ void write_sysctls(const protocol::StartPause& spec, const Channel& channel) {
   for (const auto& sysctl : spec.sysctls) {
     std::string path = "/proc/sys/" + sysctl.path;
     int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || ::write(fd, sysctl.value.data(), sysctl.value.size()) < 0) channel.fail("set sysctl " + sysctl.path, errno);
+    if (fd < 0 || ::write(fd, sysctl.value.data(), sysctl.value.size()) < 0)
+      channel.fail("set sysctl " + sysctl.path, errno);
     ::close(fd);
   }
 }

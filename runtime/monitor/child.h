@@ -1,5 +1,5 @@
-// What runs between clone and exec: a child of the monitor makes itself a container, an exec or pause. Whatever fails is
-// told to the monitor over the child's channel, and the child ends. Single-threaded copies of a small process, so
+// What runs between clone and exec: a child of the monitor makes itself a container, an exec or pause. Whatever fails
+// is told to the monitor over the child's channel, and the child ends. Single-threaded copies of a small process, so
 // memory may be allocated freely.
 #pragma once
 
@@ -34,17 +34,21 @@ struct Channel {
 struct ChildContext {
   Channel channel;
   const std::vector<Fd>& fds;
-  int pause = -1;      // pidfd of pause
-  int container = -1;  // pidfd of the container an exec joins
+  int pause = -1;                   // pidfd of pause
+  int container = -1;               // pidfd of the container an exec joins
   int in = -1, out = -1, err = -1;  // stdio without a console
-  int fd(int32_t index) const { return index >= 0 && static_cast<size_t>(index) < fds.size() ? fds[static_cast<size_t>(index)].get() : -1; }
+  int fd(int32_t index) const {
+    return index >= 0 && static_cast<size_t>(index) < fds.size() ? fds[static_cast<size_t>(index)].get() : -1;
+  }
 };
 
-[[noreturn]] void run_pause(const runtime::protocol::StartPause& spec, const ChildContext& context, const std::string& directory);
+[[noreturn]] void run_pause(const runtime::protocol::StartPause& spec, const ChildContext& context,
+                            const std::string& directory);
 [[noreturn]] void run_container(const runtime::protocol::StartContainer& spec, const ChildContext& context);
 [[noreturn]] void run_exec(const runtime::protocol::StartExec& spec, const ChildContext& context);
 
-// --- Steps, each in a file of its own ---------------------------------------------------------------------------------
+// --- Steps, each in a file of its own
+// ---------------------------------------------------------------------------------
 
 // child.cc
 void enter_cgroups(const runtime::protocol::CgroupEntry& cgroup, const ChildContext& context);
@@ -53,7 +57,8 @@ void set_oom_score(const runtime::protocol::Process& process, const Channel& cha
 // mounts.cc: the mounts of `spec` as detached trees, in order; -1 for optional ones that are not there. Made while
 // the host's tree is still in view.
 std::vector<int> open_bind_sources(const runtime::protocol::StartContainer& spec, const ChildContext& context);
-void attach_mounts(const runtime::protocol::StartContainer& spec, const ChildContext& context, int root, const std::vector<int>& sources);
+void attach_mounts(const runtime::protocol::StartContainer& spec, const ChildContext& context, int root,
+                   const std::vector<int>& sources);
 void make_devices(const runtime::protocol::StartContainer& spec, const ChildContext& context, int root);
 void mask_paths(const runtime::protocol::StartContainer& spec, const ChildContext& context, int root);
 // A mounted file system that is attached nowhere yet.

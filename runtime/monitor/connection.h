@@ -15,7 +15,8 @@ class Connection;
 
 class RequestHandler {
  public:
-  virtual void on_request(Connection& connection, runtime::protocol::Type type, uint32_t id, const std::string& payload, std::vector<Fd> fds) = 0;
+  virtual void on_request(Connection& connection, runtime::protocol::Type type, uint32_t id, const std::string& payload,
+                          std::vector<Fd> fds) = 0;
   virtual void on_closed(Connection& connection) = 0;
 
  protected:

@@ -23,8 +23,8 @@ int open_multiplexer(const Channel& channel) {
   if (fd < 0) channel.fail("open /dev/pts/ptmx", errno);
   struct stat info;
   struct statfs system;
-  if (::fstat(fd, &info) != 0 || ::fstatfs(fd, &system) != 0 || !S_ISCHR(info.st_mode) || info.st_rdev != makedev(5, 2) ||
-      static_cast<long>(system.f_type) != kDevptsMagic)
+  if (::fstat(fd, &info) != 0 || ::fstatfs(fd, &system) != 0 || !S_ISCHR(info.st_mode) ||
+      info.st_rdev != makedev(5, 2) || static_cast<long>(system.f_type) != kDevptsMagic)
     channel.fail("/dev/pts/ptmx is not a pseudo terminal multiplexer", 0);
   return fd;
 }

@@ -17,14 +17,14 @@ namespace {
 // The date part of a time changes once a second; most lines only pay for the fraction.
 void append_time(std::string& out) {
   static time_t cached = -1;
-  static char date[32];
+  static char date[80];  // as long as the compiler believes six integers can get
   timespec now;
   ::clock_gettime(CLOCK_REALTIME, &now);
   if (now.tv_sec != cached) {
     tm utc;
     ::gmtime_r(&now.tv_sec, &utc);
-    ::snprintf(date, sizeof date, "%04d-%02d-%02dT%02d:%02d:%02d.", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-               utc.tm_min, utc.tm_sec);
+    ::snprintf(date, sizeof date, "%04d-%02d-%02dT%02d:%02d:%02d.", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
+               utc.tm_hour, utc.tm_min, utc.tm_sec);
     cached = now.tv_sec;
   }
   out.append(date);
@@ -41,8 +41,8 @@ std::string rotation_suffix() {
   tm utc;
   ::gmtime_r(&now.tv_sec, &utc);
   char text[48];
-  ::snprintf(text, sizeof text, ".%04d%02d%02d-%02d%02d%02d.%09ld", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-             utc.tm_min, utc.tm_sec, now.tv_nsec);
+  ::snprintf(text, sizeof text, ".%04d%02d%02d-%02d%02d%02d.%09ld", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
+             utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec);
   return text;
 }
 

@@ -54,7 +54,9 @@ void Monitor::accept_connection() {
   Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (!socket.valid() || ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != ::geteuid()) return;
+  if (!socket.valid() || ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+      peer.uid != ::geteuid())
+    return;
   connections_.push_back(std::make_unique<Connection>(loop_, std::move(socket), *this, ++last_serial_));
 }
 
@@ -73,7 +75,8 @@ void Monitor::reap() {
   while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
     for (auto& task : tasks_) {
       if (task->pid != pid || !task->pidfd.valid()) continue;
-      task->ended(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+      task->ended(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+                  WIFSIGNALED(status) ? WTERMSIG(status) : 0);
       if (task->state == Task::State::exited) tell(*task);
       break;
     }
@@ -103,7 +106,8 @@ Task* Monitor::find(const std::string& id) {
 
 void Monitor::on_started(Task& task, const protocol::Started& started) {
   for (auto& connection : connections_)
-    if (connection->serial == task.request_connection) connection->send(Type::reply, task.request_id, protocol::encode(started));
+    if (connection->serial == task.request_connection)
+      connection->send(Type::reply, task.request_id, protocol::encode(started));
 }
 
 void Monitor::refuse(Connection& connection, uint32_t id, const std::string& why) {
@@ -112,27 +116,19 @@ void Monitor::refuse(Connection& connection, uint32_t id, const std::string& why
   connection.send(Type::reply, id, protocol::encode(started));
 }
 
-void Monitor::on_request(Connection& connection, Type type, uint32_t id, const std::string& payload, std::vector<Fd> fds) {
+void Monitor::on_request(Connection& connection, Type type, uint32_t id, const std::string& payload,
+                         std::vector<Fd> fds) {
   std::string error;
   protocol::Resize resize;
   protocol::Target target;
   switch (type) {
-    case Type::hello:
-      return hello(connection, id);
-    case Type::start_pause:
-      return start_pause(connection, id, payload, std::move(fds));
-    case Type::start_container:
-      return start_container(connection, id, payload, std::move(fds));
-    case Type::start_exec:
-      return start_exec(connection, id, payload, std::move(fds));
-    case Type::shutdown:
-      return shutdown();
-    case Type::attach:
-      error = attach(payload, fds);
-      break;
-    case Type::signal:
-      error = signal(payload);
-      break;
+    case Type::hello: return hello(connection, id);
+    case Type::start_pause: return start_pause(connection, id, payload, std::move(fds));
+    case Type::start_container: return start_container(connection, id, payload, std::move(fds));
+    case Type::start_exec: return start_exec(connection, id, payload, std::move(fds));
+    case Type::shutdown: return shutdown();
+    case Type::attach: error = attach(payload, fds); break;
+    case Type::signal: error = signal(payload); break;
     case Type::resize:
       if (protocol::decode(payload, resize))
         if (Task* task = find(resize.id)) task->resize(resize.width, resize.height);
@@ -141,8 +137,7 @@ void Monitor::on_request(Connection& connection, Type type, uint32_t id, const s
       if (protocol::decode(payload, target))
         std::erase_if(tasks_, [&](const auto& t) { return t->id == target.id && t->state == Task::State::exited; });
       break;
-    default:
-      error = "unknown request " + std::to_string(static_cast<int>(type));
+    default: error = "unknown request " + std::to_string(static_cast<int>(type));
   }
   connection.send(Type::reply, id, protocol::encode(protocol::Reply{error}));
   sweep();
@@ -169,7 +164,9 @@ void Monitor::hello(Connection& connection, uint32_t id) {
 
 void Monitor::take_cgroup_files(Task& task, const protocol::CgroupEntry& cgroup, std::vector<Fd>& fds) {
   auto take = [&](int32_t index) {
-    return index >= 0 && static_cast<size_t>(index) < fds.size() ? Fd(::fcntl(fds[static_cast<size_t>(index)].get(), F_DUPFD_CLOEXEC, 3)) : Fd();
+    return index >= 0 && static_cast<size_t>(index) < fds.size()
+               ? Fd(::fcntl(fds[static_cast<size_t>(index)].get(), F_DUPFD_CLOEXEC, 3))
+               : Fd();
   };
   task.kill_file = take(cgroup.kill);
   task.oom_file = take(cgroup.oom);
@@ -219,17 +216,26 @@ void Monitor::start_pause(Connection& connection, uint32_t id, const std::string
   Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   ChildContext context{{}, fds};
   context.in = null.get();
-  launch(std::move(task), spec.clone_flags | CLONE_NEWNS, context.fd(spec.cgroup.directory), -1, [&](const Channel& channel) {
-    context.channel = channel;
-    run_pause(spec, context, directory_);
-  });
+  launch(std::move(task), spec.clone_flags | CLONE_NEWNS, context.fd(spec.cgroup.directory), -1,
+         [&](const Channel& channel) {
+           context.channel = channel;
+           run_pause(spec, context, directory_);
+         });
+}
+
+// One of our own standard descriptors, for a container; ours is /dev/null from now on, so that its reader sees the end.
+Fd Monitor::own_stdio(int number) {
+  Fd out(::fcntl(number, F_DUPFD_CLOEXEC, 3)), null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  ::dup2(null.get(), number);
+  return out;
 }
 
 void Monitor::start_container(Connection& connection, uint32_t id, const std::string& payload, std::vector<Fd> fds) {
   protocol::StartContainer spec;
   Task* pause = find("");
   if (!protocol::decode(payload, spec)) return refuse(connection, id, "malformed request");
-  if (pause == nullptr || !pause->pidfd.valid() || stopping_) return refuse(connection, id, "the sandbox is not running");
+  if (pause == nullptr || !pause->pidfd.valid() || stopping_)
+    return refuse(connection, id, "the sandbox is not running");
   if (find(spec.id) != nullptr) return refuse(connection, id, "container " + spec.id + " was started before");
   auto log = std::make_shared<LogWriter>(spec.log_path, spec.log_max_bytes, spec.log_max_files);
   if (!log->ok()) return refuse(connection, id, "open the log " + spec.log_path + ": " + ::strerror(errno));
@@ -241,13 +247,16 @@ void Monitor::start_container(Connection& connection, uint32_t id, const std::st
   take_cgroup_files(*task, spec.cgroup, fds);
   if (spec.process.tty)
     task->prepare_console(std::move(log), spec.process.stdin, spec.stdin_once);
+  else if (spec.monitors_stdio)
+    task->give(own_stdio(0), own_stdio(1), own_stdio(2));
   else if (!task->prepare_pipes(spec.process.stdin, std::move(log), spec.stdin_once))
     return refuse(connection, id, std::string("make pipes: ") + ::strerror(errno));
 
   int pid_namespace = spec.join_flags & CLONE_NEWPID ? pause->pidfd.get() : -1;
   if (!spec.join_pid_of.empty()) {
     Task* target = find(spec.join_pid_of);
-    if (target == nullptr || !target->pidfd.valid()) return refuse(connection, id, "target container " + spec.join_pid_of + " is not running");
+    if (target == nullptr || !target->pidfd.valid())
+      return refuse(connection, id, "target container " + spec.join_pid_of + " is not running");
     pid_namespace = target->pidfd.get();
   }
   ChildContext context{{}, fds};
@@ -255,17 +264,19 @@ void Monitor::start_container(Connection& connection, uint32_t id, const std::st
   context.in = task->child_in();
   context.out = task->child_out();
   context.err = task->child_err();
-  launch(std::move(task), spec.clone_flags, context.fd(spec.cgroup.directory), pid_namespace, [&](const Channel& channel) {
-    context.channel = channel;
-    run_container(spec, context);
-  });
+  launch(std::move(task), spec.clone_flags, context.fd(spec.cgroup.directory), pid_namespace,
+         [&](const Channel& channel) {
+           context.channel = channel;
+           run_container(spec, context);
+         });
 }
 
 void Monitor::start_exec(Connection& connection, uint32_t id, const std::string& payload, std::vector<Fd> fds) {
   protocol::StartExec spec;
   if (!protocol::decode(payload, spec)) return refuse(connection, id, "malformed request");
   Task* container = find(spec.container_id);
-  if (container == nullptr || container->state != Task::State::running) return refuse(connection, id, "the container is not running");
+  if (container == nullptr || container->state != Task::State::running)
+    return refuse(connection, id, "the container is not running");
   auto task = std::make_unique<Task>(loop_, *this, Task::Kind::exec, spec.id);
   task->request_connection = connection.serial;
   task->request_id = id;

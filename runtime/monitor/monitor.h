@@ -32,6 +32,7 @@ class Monitor final : public RequestHandler, public TaskOwner, public Watcher {
   void start_pause(Connection& connection, uint32_t id, const std::string& payload, std::vector<Fd> fds);
   void start_container(Connection& connection, uint32_t id, const std::string& payload, std::vector<Fd> fds);
   void start_exec(Connection& connection, uint32_t id, const std::string& payload, std::vector<Fd> fds);
+  static Fd own_stdio(int number);
   std::string attach(const std::string& payload, std::vector<Fd>& fds);
   std::string signal(const std::string& payload);
   void hello(Connection& connection, uint32_t id);

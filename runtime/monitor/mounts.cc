@@ -41,7 +41,8 @@ void set_attributes(const Channel& channel, int tree, const Step& step) {
 
 int pod_shm(const ChildContext& context) {
   int own = ::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-  if (own < 0 || ::setns(context.pause, CLONE_NEWNS) != 0) context.channel.fail("enter the pod's mount namespace", errno);
+  if (own < 0 || ::setns(context.pause, CLONE_NEWNS) != 0)
+    context.channel.fail("enter the pod's mount namespace", errno);
   int tree = open_tree(AT_FDCWD, "/shm", 0);
   int error = errno;
   if (::setns(own, CLONE_NEWNS) != 0) context.channel.fail("leave the pod's mount namespace", errno);
@@ -90,7 +91,8 @@ int new_filesystem(const Channel& channel, const std::string& type, const std::s
                   flag ? nullptr : option.c_str() + equals + 1, 0) != 0)
       channel.fail("mount option " + option + " of " + type, errno);
   }
-  if (::syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) channel.fail("mount " + type, errno);
+  if (::syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    channel.fail("mount " + type, errno);
   int tree = static_cast<int>(::syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes));
   if (tree < 0) channel.fail("mount " + type, errno);
   ::close(context);
@@ -103,7 +105,8 @@ void attach_at(const Channel& channel, int tree, int target, const std::string& 
   ::close(target);
 }
 
-void attach_mounts(const protocol::StartContainer& spec, const ChildContext& context, int root, const std::vector<int>& sources) {
+void attach_mounts(const protocol::StartContainer& spec, const ChildContext& context, int root,
+                   const std::vector<int>& sources) {
   for (size_t i = 0; i < spec.mounts.size(); ++i) {
     const auto& step = spec.mounts[i];
     int tree = sources[i];

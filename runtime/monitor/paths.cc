@@ -17,7 +17,8 @@ constexpr int kMaxLinks = 40;  // as in the kernel's own walk
 int make_step(int root, const std::string& path, bool directory, int depth);
 
 // `path` (whose last component is `name` in `parent`) is a link to nothing: makes what it points to.
-int make_link_target(int root, int parent, const std::string& path, const std::string& name, bool directory, int depth) {
+int make_link_target(int root, int parent, const std::string& path, const std::string& name, bool directory,
+                     int depth) {
   char target[4096];
   ssize_t n = ::readlinkat(parent, name.c_str(), target, sizeof target);
   if (n <= 0 || depth >= kMaxLinks) {
@@ -37,7 +38,8 @@ int make_step(int root, const std::string& path, bool directory, int depth) {
   std::string trimmed = path.substr(0, end + 1);
   size_t slash = trimmed.rfind('/');
   std::string name = slash == std::string::npos ? trimmed : trimmed.substr(slash + 1);
-  int parent = slash == std::string::npos || slash == 0 ? ::dup(root) : make_step(root, trimmed.substr(0, slash), true, depth);
+  int parent =
+      slash == std::string::npos || slash == 0 ? ::dup(root) : make_step(root, trimmed.substr(0, slash), true, depth);
   if (parent < 0) return -1;
   int made = 0;
   if (directory)

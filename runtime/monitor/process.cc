@@ -28,12 +28,14 @@ void apply_limits(const Process& process, const Channel& channel) {
     rlimit value{limit.soft, limit.hard};
     if (::setrlimit(static_cast<__rlimit_resource_t>(limit.resource), &value) == 0) continue;
     if (errno != EPERM) channel.fail("set resource limit " + std::to_string(limit.resource), errno);
-    channel.send(Report::warning, "resource limit " + std::to_string(limit.resource) + " refused: " + ::strerror(errno));
+    channel.send(Report::warning,
+                 "resource limit " + std::to_string(limit.resource) + " refused: " + ::strerror(errno));
   }
 }
 
 void make_dirs(const std::string& path) {
-  for (size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) ::mkdir(path.substr(0, at).c_str(), 0755);
+  for (size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
+    ::mkdir(path.substr(0, at).c_str(), 0755);
   ::mkdir(path.c_str(), 0755);
 }
 
@@ -45,7 +47,8 @@ bool enter_directory(const Process& process, const Channel& channel, bool last_t
     make_dirs(path);
     if (::chdir(path) == 0) return true;
   }
-  if (last_try || (errno != EACCES && errno != EPERM)) channel.fail("chdir to the working directory \"" + process.cwd + "\"", errno);
+  if (last_try || (errno != EACCES && errno != EPERM))
+    channel.fail("chdir to the working directory \"" + process.cwd + "\"", errno);
   return false;
 }
 
@@ -61,7 +64,8 @@ void install_seccomp(const Process& process, const Channel& channel) {
 void set_capabilities(const Process& process, const Channel& channel) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {
-      {static_cast<uint32_t>(process.effective), static_cast<uint32_t>(process.permitted), static_cast<uint32_t>(process.inheritable)},
+      {static_cast<uint32_t>(process.effective), static_cast<uint32_t>(process.permitted),
+       static_cast<uint32_t>(process.inheritable)},
       {static_cast<uint32_t>(process.effective >> 32), static_cast<uint32_t>(process.permitted >> 32),
        static_cast<uint32_t>(process.inheritable >> 32)}};
   if (::syscall(SYS_capset, &header, data) != 0) channel.fail("set the capabilities", errno);
@@ -75,9 +79,12 @@ void set_identity(const Process& process, const Channel& channel) {
   for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap)
     if (((process.bounding >> cap) & 1) == 0 && ::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
       channel.fail("drop capability " + std::to_string(cap), errno);
-  if (::syscall(SYS_setgroups, process.groups.size(), process.groups.data()) != 0) channel.fail("set the supplemental groups", errno);
-  if (::syscall(SYS_setresgid, process.gid, process.gid, process.gid) != 0) channel.fail("set gid " + std::to_string(process.gid), errno);
-  if (::syscall(SYS_setresuid, process.uid, process.uid, process.uid) != 0) channel.fail("set uid " + std::to_string(process.uid), errno);
+  if (::syscall(SYS_setgroups, process.groups.size(), process.groups.data()) != 0)
+    channel.fail("set the supplemental groups", errno);
+  if (::syscall(SYS_setresgid, process.gid, process.gid, process.gid) != 0)
+    channel.fail("set gid " + std::to_string(process.gid), errno);
+  if (::syscall(SYS_setresuid, process.uid, process.uid, process.uid) != 0)
+    channel.fail("set uid " + std::to_string(process.uid), errno);
   ::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
   // A change of identity forgets the death signal.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -87,7 +94,8 @@ void set_identity(const Process& process, const Channel& channel) {
 std::string environment(const Process& process, std::string_view name) {
   std::string value;
   for (const auto& entry : process.env)
-    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') value = entry.substr(name.size() + 1);
+    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=')
+      value = entry.substr(name.size() + 1);
   return value;
 }
 
@@ -143,7 +151,8 @@ void use_stdio(int in, int out, int err, uint32_t uid, const Channel& channel) {
     if (high[fd] < 0 || ::dup2(high[fd], fd) < 0) channel.fail("set up stdio", errno);
     struct stat info;
     // So that a program that is not root may open /dev/stdout again. Not for /dev/null, which is everybody's.
-    if (::fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode)) [[maybe_unused]] int ignored = ::fchown(fd, uid, static_cast<gid_t>(-1));
+    if (::fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode)) [[maybe_unused]]
+      int ignored = ::fchown(fd, uid, static_cast<gid_t>(-1));
   }
 }
 

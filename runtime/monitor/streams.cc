@@ -18,7 +18,8 @@ void set_nonblocking(int fd) {
 
 }  // namespace
 
-// --- Sink -------------------------------------------------------------------------------------------------------------
+// --- Sink
+// -------------------------------------------------------------------------------------------------------------
 
 Sink::Sink(Loop& loop, OutputStream& stream, Fd fd) : loop_(loop), stream_(stream), fd_(std::move(fd)) {
   set_nonblocking(fd_.get());
@@ -54,7 +55,8 @@ void Sink::on_ready(int, uint32_t events) {
   if (events & (EPOLLERR | EPOLLHUP)) stream_.sink_changed(this, true);
 }
 
-// --- OutputStream -----------------------------------------------------------------------------------------------------
+// --- OutputStream
+// -----------------------------------------------------------------------------------------------------
 
 OutputStream::OutputStream(Loop& loop, Fd source, std::shared_ptr<LogWriter> log, const char* name)
     : loop_(loop), source_(std::move(source)), log_(std::move(log)), name_(name) {
@@ -162,7 +164,8 @@ void OutputStream::sink_changed(Sink* sink, bool gone) {
   watching_ = loop_.add(source_.get(), EPOLLIN, this);
 }
 
-// --- InputPump --------------------------------------------------------------------------------------------------------
+// --- InputPump
+// --------------------------------------------------------------------------------------------------------
 
 InputPump::InputPump(Loop& loop, Fd source, Fd target, Owner& owner)
     : loop_(loop), source_(std::move(source)), target_(std::move(target)), owner_(owner) {

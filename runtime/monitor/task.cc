@@ -46,7 +46,8 @@ int64_t now_ns() {
   return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
 }
 
-Task::Task(Loop& loop, TaskOwner& owner, Kind what, std::string name) : kind(what), id(std::move(name)), loop_(loop), owner_(owner) {
+Task::Task(Loop& loop, TaskOwner& owner, Kind what, std::string name)
+    : kind(what), id(std::move(name)), loop_(loop), owner_(owner) {
   exit.id = id;
 }
 
@@ -115,21 +116,11 @@ bool Task::read_report() {
   if (n <= 0) return false;
   std::string rest(text + 1, static_cast<size_t>(n) - 1);
   switch (static_cast<Report>(text[0])) {
-    case Report::ready:
-      ready_ = true;
-      return !early_ready;
-    case Report::console:
-      use_master(Fd(received_fd(message)));
-      break;
-    case Report::warning:
-      warning_ = rest;
-      break;
-    case Report::program:
-      program_missing_ = true;
-      [[fallthrough]];
-    case Report::setup:
-      error_ = rest;
-      break;
+    case Report::ready: ready_ = true; return !early_ready;
+    case Report::console: use_master(Fd(received_fd(message))); break;
+    case Report::warning: warning_ = rest; break;
+    case Report::program: program_missing_ = true; [[fallthrough]];
+    case Report::setup: error_ = rest; break;
   }
   return true;
 }
@@ -154,7 +145,8 @@ void Task::use_master(Fd master) {
   out_ = std::make_unique<OutputStream>(loop_, duplicate(master_.get()), log_, "stdout");
   if (want_stdin_) input_ = duplicate(master_.get());
   if (early_out_.valid()) out_->add_sink(std::move(early_out_));
-  if (early_in_.valid()) pumps_.push_back(std::make_unique<InputPump>(loop_, std::move(early_in_), duplicate(master_.get()), *this));
+  if (early_in_.valid())
+    pumps_.push_back(std::make_unique<InputPump>(loop_, std::move(early_in_), duplicate(master_.get()), *this));
 }
 
 std::string Task::attach(Fd in, Fd out, Fd err) {
@@ -174,8 +166,8 @@ void Task::on_input_end(InputPump* pump, bool source_ended) {
   if (kind == Kind::exec && master_.valid()) {
     // The end of input on a terminal is a character, when lines are being edited.
     termios settings;
-    if (::tcgetattr(master_.get(), &settings) == 0 && (settings.c_lflag & ICANON))
-      [[maybe_unused]] auto n = ::write(master_.get(), &settings.c_cc[VEOF], 1);
+    if (::tcgetattr(master_.get(), &settings) == 0 && (settings.c_lflag & ICANON)) [[maybe_unused]]
+      auto n = ::write(master_.get(), &settings.c_cc[VEOF], 1);
   }
   if (stdin_once_ && !master_.valid()) input_.reset();
 }
@@ -201,7 +193,8 @@ void Task::ended(int code, int signal_number) {
   exit.finished_at_ns = now_ns();
   exit.oom_killed = oom_killed();
   // In a PID namespace of its own everything else is dead already; elsewhere it is this that ends it.
-  if (kill_file.valid()) [[maybe_unused]] auto n = ::write(kill_file.get(), "1", 1);
+  if (kill_file.valid()) [[maybe_unused]]
+    auto n = ::write(kill_file.get(), "1", 1);
   pumps_.clear();
   input_.reset();
   if (out_) out_->finish();
@@ -232,7 +225,8 @@ void Task::record_exit() {
                           static_cast<long long>(exit.finished_at_ns));
   std::string path = state_dir + "/exit", scratch = path + ".new";
   Fd file(::open(scratch.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (file.valid() && ::write(file.get(), text, static_cast<size_t>(length)) == length) ::rename(scratch.c_str(), path.c_str());
+  if (file.valid() && ::write(file.get(), text, static_cast<size_t>(length)) == length)
+    ::rename(scratch.c_str(), path.c_str());
 }
 
 bool Task::finished() const {

@@ -41,11 +41,11 @@ class Task final : public Watcher, public InputPump::Owner {
   Fd pidfd;
   int64_t started_at_ns = 0;
   runtime::protocol::Exited exit;
-  std::string state_dir;           // containers: where the exit is recorded
-  uint64_t request_connection = 0; // who waits for the start
+  std::string state_dir;            // containers: where the exit is recorded
+  uint64_t request_connection = 0;  // who waits for the start
   uint32_t request_id = 0;
   Fd kill_file, oom_file;
-  bool early_ready = false;        // of use as soon as it says ready, before its program runs
+  bool early_ready = false;  // of use as soon as it says ready, before its program runs
 
   // Stdio. prepare_* make the descriptors the child gets; the others are for the parent after the clone.
   bool prepare_pipes(bool want_stdin, std::shared_ptr<LogWriter> log, bool once);
@@ -86,7 +86,7 @@ class Task final : public Watcher, public InputPump::Owner {
   Fd child_in_, child_out_, child_err_;  // the child's ends, until the clone
   Fd input_;                             // write end of stdin, or the console
   Fd master_;
-  Fd early_in_, early_out_;              // an exec's console streams, until the console is there
+  Fd early_in_, early_out_;  // an exec's console streams, until the console is there
   std::unique_ptr<OutputStream> out_, err_;
   std::vector<std::unique_ptr<InputPump>> pumps_;
 };

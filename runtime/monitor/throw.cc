@@ -22,7 +22,7 @@ void __throw_bad_array_new_length() { stop("monitor: out of memory\n", 23); }
 
 void* operator new(size_t size) {
   if (void* p = ::malloc(size ? size : 1)) return p;
-  std::__throw_bad_alloc();
+  stop("monitor: out of memory\n", 23);
 }
 void operator delete(void* p) noexcept { ::free(p); }
 void operator delete(void* p, size_t) noexcept { ::free(p); }

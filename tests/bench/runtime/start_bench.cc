@@ -27,7 +27,8 @@ struct Series {
 int main(int argc, char** argv) {
   int rounds = argc > 1 ? std::atoi(argv[1]) : 30;
   runtime::test::Lab lab;
-  Series series[] = {{"run_sandbox", {}}, {"create", {}}, {"start", {}}, {"total", {}}, {"exec_sync true", {}}, {"stop (SIGKILL)", {}}, {"remove_sandbox", {}}};
+  Series series[] = {{"run_sandbox", {}},    {"create", {}},         {"start", {}},         {"total", {}},
+                     {"exec_sync true", {}}, {"stop (SIGKILL)", {}}, {"remove_sandbox", {}}};
   for (int i = 0; i < rounds; ++i) {
     Watch::time_point t[8];
     t[0] = Watch::now();
@@ -48,5 +49,7 @@ int main(int argc, char** argv) {
     double parts[] = {ms(0, 1), ms(1, 2), ms(2, 3), ms(0, 3), ms(3, 4), ms(4, 5), ms(5, 6)};
     for (int s = 0; s < 7; ++s) series[s].values.push_back(parts[s]);
   }
-  for (const auto& s : series) std::printf("%-16s %7.2f ms (first %.2f, worst %.2f)\n", s.name, median(s.values), s.values[0], *std::ranges::max_element(s.values));
+  for (const auto& s : series)
+    std::printf("%-16s %7.2f ms (first %.2f, worst %.2f)\n", s.name, median(s.values), s.values[0],
+                *std::ranges::max_element(s.values));
 }

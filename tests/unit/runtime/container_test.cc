@@ -35,13 +35,15 @@ TEST(Container, HasItsOwnProcessesAndMounts) {
   EXPECT_EQ("1\n", lab.run("echo $$"));
   EXPECT_EQ("1\n", lab.run("ls -d /proc/[0-9]* | grep -c '/1$'"));
   std::string mounts = lab.run("cut -d' ' -f2,3 /proc/mounts");
-  for (const char* line : {"/ overlay\n", "/proc proc\n", "/dev tmpfs\n", "/dev/pts devpts\n", "/dev/shm tmpfs\n", "/dev/mqueue mqueue\n", "/sys sysfs\n"})
+  for (const char* line : {"/ overlay\n", "/proc proc\n", "/dev tmpfs\n", "/dev/pts devpts\n", "/dev/shm tmpfs\n",
+                           "/dev/mqueue mqueue\n", "/sys sysfs\n"})
     EXPECT_NE(std::string::npos, mounts.find(line)) << line << mounts;
 }
 
 TEST(Container, GetsThePodsFiles) {
   Lab lab;
-  EXPECT_EQ("search default.svc.cluster.local svc.cluster.local\nnameserver 10.43.0.10\nweb\n", lab.run("cat /etc/resolv.conf /etc/hostname"));
+  EXPECT_EQ("search default.svc.cluster.local svc.cluster.local\nnameserver 10.43.0.10\nweb\n",
+            lab.run("cat /etc/resolv.conf /etc/hostname"));
   EXPECT_NE(std::string::npos, lab.run("cat /etc/hosts").find("localhost"));
 }
 
@@ -49,24 +51,31 @@ TEST(Container, SharesItsPodsSharedMemoryAndNetwork) {
   Lab lab;
   std::string pod = lab.sandbox();
   lab.wait_exit(lab.start(pod, Lab::shell("echo shared > /dev/shm/note")));
-  std::string reader = lab.start(pod, Lab::shell("cat /dev/shm/note; cat /sys/class/net/lo/operstate; ls /sys/class/net"));
+  std::string reader =
+      lab.start(pod, Lab::shell("cat /dev/shm/note; cat /sys/class/net/lo/operstate; ls /sys/class/net"));
   EXPECT_EQ("shared\nunknown\nlo\n", Lab::log_text(lab.wait_exit(reader).log_path));
 }
 
 TEST(Container, RunsAsTheUserOfTheImage) {
   Lab lab;
   lab.images->config.user = "bob";
-  EXPECT_EQ("1000 1001\n10 44 1001\n/home/bob\n", lab.run("echo $(id -u) $(id -g); id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' ' | sed 's/ $//'; echo; echo $HOME"));
+  EXPECT_EQ(
+      "1000 1001\n10 44 1001\n/home/bob\n",
+      lab.run(
+          "echo $(id -u) $(id -g); id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' ' | sed 's/ $//'; echo; echo $HOME"));
 }
 
 TEST(Container, RunsAsTheUserOfThePod) {
   Lab lab;
   lab.images->config.user = "bob";
-  ContainerConfig config = Lab::shell("echo $(id -u) $(id -g); id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' '; echo; grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status");
+  ContainerConfig config = Lab::shell(
+      "echo $(id -u) $(id -g); id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' '; echo; grep -E 'Cap(Prm|Eff|Amb)' "
+      "/proc/self/status");
   config.security.run_as_user = 4711;
   config.security.run_as_group = 4712;
   config.security.supplemental_groups = {2000};
-  EXPECT_EQ("4711 4712\n2000 4712 \nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n", lab.run(config));
+  EXPECT_EQ("4711 4712\n2000 4712 \nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n",
+            lab.run(config));
 }
 
 TEST(Container, HasTheDefaultCapabilities) {
@@ -92,8 +101,9 @@ TEST(Container, SeccompStopsWhatReachesTheMachine) {
 
 TEST(Container, TakesAProfileOfItsOwn) {
   Lab lab;
-  ASSERT_TRUE(file::write(lab.options.seccomp_dir + "/no-mkdir.json",
-                          R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]})"));
+  ASSERT_TRUE(file::write(
+      lab.options.seccomp_dir + "/no-mkdir.json",
+      R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]})"));
   ContainerConfig config = Lab::shell("mkdir /x 2>&1; ls -d /x 2>/dev/null; true");
   config.security.seccomp = SeccompProfile::localhost;
   config.security.seccomp_path = "no-mkdir.json";
@@ -115,7 +125,8 @@ TEST(Container, NoNewPrivilegesIsSet) {
 TEST(Container, ReadonlyRootKeepsVolumesWritable) {
   Lab lab;
   ASSERT_TRUE(file::make_dirs(lab.directory + "/volume"));
-  ContainerConfig config = Lab::shell("touch /file 2>&1; touch /data/file && echo volume; touch /dev/shm/x && echo shm");
+  ContainerConfig config =
+      Lab::shell("touch /file 2>&1; touch /data/file && echo volume; touch /dev/shm/x && echo shm");
   config.security.readonly_rootfs = true;
   config.mounts.push_back({.container_path = "/data", .host_path = lab.directory + "/volume"});
   EXPECT_EQ("touch: /file: Read-only file system\nvolume\nshm\n", lab.run(config));
@@ -126,7 +137,8 @@ TEST(Container, MountsFilesDirectoriesAndReadonly) {
   Lab lab;
   ASSERT_TRUE(file::make_dirs(lab.directory + "/a/inner"));
   ASSERT_TRUE(file::write(lab.directory + "/a/text", "text\n"));
-  ContainerConfig config = Lab::shell("cat /mnt/deep/text /etc/own; touch /mnt/deep/x 2>&1; touch /mnt/deep/inner/y && echo inner");
+  ContainerConfig config =
+      Lab::shell("cat /mnt/deep/text /etc/own; touch /mnt/deep/x 2>&1; touch /mnt/deep/inner/y && echo inner");
   config.mounts.push_back({.container_path = "/mnt/deep/inner/", .host_path = lab.directory + "/made"});
   config.mounts.push_back({.container_path = "/mnt/deep", .host_path = lab.directory + "/a", .readonly = true});
   config.mounts.push_back({.container_path = "/etc/own", .host_path = lab.directory + "/a/text"});
@@ -144,12 +156,15 @@ TEST(Container, HidesWhatTellsAboutTheMachine) {
 TEST(Container, HasDevicesOfItsOwnAndNoOthers) {
   Lab lab;
   EXPECT_EQ("ok\n", lab.run("echo x > /dev/null && head -c 4 /dev/urandom > /tmp/r && echo ok > /dev/stdout"));
-  EXPECT_EQ("made\nno\n", lab.run("mknod /tmp/vda b 254 0 && echo made; dd if=/tmp/vda of=/dev/null count=1 2>/dev/null && echo read || echo no"));
+  EXPECT_EQ("made\nno\n", lab.run("mknod /tmp/vda b 254 0 && echo made; dd if=/tmp/vda of=/dev/null count=1 "
+                                  "2>/dev/null && echo read || echo no"));
 }
 
 TEST(Container, PrivilegedMayDoWhatTheNodeMay) {
   Lab lab;
-  ContainerConfig config = Lab::shell("mkdir /m && mount -t tmpfs none /m && echo mounted; grep Seccomp: /proc/self/status; [ -w /proc/sys/kernel/panic ] && echo writable");
+  ContainerConfig config = Lab::shell(
+      "mkdir /m && mount -t tmpfs none /m && echo mounted; grep Seccomp: /proc/self/status; [ -w "
+      "/proc/sys/kernel/panic ] && echo writable");
   config.security.privileged = true;
   EXPECT_EQ("mounted\nSeccomp:\t0\nwritable\n", lab.run(config));
 }
@@ -174,7 +189,11 @@ TEST(Container, LimitsAreSetAndChangedInPlace) {
   config.resources.cpu_quota_us = 50000;
   std::string id = lab.start(lab.sandbox(), config);
   auto read = [&] {
-    auto out = lab.runtime->exec_sync(id, {"sh", "-c", "cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes cpu.max cpu/cpu.cfs_quota_us pids.max pids/pids.max 2>/dev/null"}, {});
+    auto out = lab.runtime->exec_sync(id,
+                                      {"sh", "-c",
+                                       "cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes cpu.max "
+                                       "cpu/cpu.cfs_quota_us pids.max pids/pids.max 2>/dev/null"},
+                                      {});
     return out ? out->out : out.error().message();
   };
   std::string before = read();
@@ -222,7 +241,8 @@ TEST(Container, NodeNamespacesAreTheNodes) {
   char name[256] = {};
   ::gethostname(name, sizeof name - 1);
   EXPECT_EQ(std::string(name) + "\n", lab.run(Lab::shell("hostname"), config));
-  EXPECT_EQ(std::to_string(::getpid()) + "\n", lab.run(Lab::shell("cd /proc; ls -d " + std::to_string(::getpid())), config));
+  EXPECT_EQ(std::to_string(::getpid()) + "\n",
+            lab.run(Lab::shell("cd /proc; ls -d " + std::to_string(::getpid())), config));
 }
 
 TEST(Container, EphemeralOneSeesItsTargetsProcesses) {
@@ -239,7 +259,9 @@ TEST(Container, SysctlsAreThePods) {
   Lab lab;
   SandboxConfig config = lab.pod();
   config.sysctls = {{"net.ipv4.ip_unprivileged_port_start", "80"}, {"kernel.shm_rmid_forced", "1"}};
-  EXPECT_EQ("80\n1\n", lab.run(Lab::shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced"), config));
+  EXPECT_EQ("80\n1\n",
+            lab.run(Lab::shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced"),
+                    config));
   config.network = NamespaceMode::node;
   EXPECT_FALSE(lab.runtime->run_sandbox(config));
 }
@@ -269,7 +291,8 @@ TEST(Container, RotatesItsLog) {
 TEST(Container, LongLinesArePartial) {
   Lab lab;
   std::string pod = lab.sandbox();
-  ContainerStatus status = lab.wait_exit(lab.start(pod, Lab::shell("head -c 20000 /dev/zero | tr '\\0' a; echo; printf tail")));
+  ContainerStatus status =
+      lab.wait_exit(lab.start(pod, Lab::shell("head -c 20000 /dev/zero | tr '\\0' a; echo; printf tail")));
   std::string log = slurp(status.log_path);
   EXPECT_NE(std::string::npos, log.find(" stdout P aaa"));
   EXPECT_EQ(std::string(20000, 'a') + "\ntail\n", Lab::log_text(status.log_path));

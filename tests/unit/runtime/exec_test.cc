@@ -24,7 +24,9 @@ std::string read_until(const Fd& fd, std::string_view wanted) {
   return out;
 }
 
-void put(const Fd& fd, std::string_view text) { ASSERT_EQ(static_cast<ssize_t>(text.size()), ::write(fd.get(), text.data(), text.size())); }
+void put(const Fd& fd, std::string_view text) {
+  ASSERT_EQ(static_cast<ssize_t>(text.size()), ::write(fd.get(), text.data(), text.size()));
+}
 
 }  // namespace
 
@@ -44,7 +46,11 @@ TEST(Exec, SeesTheContainer) {
   config.env = {"MINE=yes"};
   config.security.run_as_user = 1000;
   std::string id = lab.start(lab.sandbox(), config);
-  auto out = lab.runtime->exec_sync(id, {"sh", "-c", "echo $MINE $(id -u); cat /proc/1/cmdline | tr '\\0' ' '; hostname; grep -c . /proc/self/cgroup >/dev/null && echo in"}, {});
+  auto out = lab.runtime->exec_sync(id,
+                                    {"sh", "-c",
+                                     "echo $MINE $(id -u); cat /proc/1/cmdline | tr '\\0' ' '; hostname; grep -c . "
+                                     "/proc/self/cgroup >/dev/null && echo in"},
+                                    {});
   ASSERT_TRUE(out) << out.error().message();
   EXPECT_EQ("yes 1000\nsleep 4321 web\nin\n", out->out);
 }
@@ -98,7 +104,8 @@ TEST(Exec, StreamsBothWays) {
 TEST(Exec, HasATerminalThatCanBeResized) {
   Lab lab;
   std::string id = lab.start(lab.sandbox(), Lab::shell("exec sleep 1000"));
-  auto session = lab.runtime->exec(id, {"sh", "-c", "tty; read line; stty size; echo got $line"}, {.stdin = true, .tty = true});
+  auto session =
+      lab.runtime->exec(id, {"sh", "-c", "tty; read line; stty size; echo got $line"}, {.stdin = true, .tty = true});
   ASSERT_TRUE(session) << session.error().message();
   EXPECT_NE(std::string::npos, read_until(session->out, "\n").find("/dev/pts/"));
   session->resize({123, 45});

@@ -179,11 +179,15 @@ class Lab {
  private:
   void make_image() {
     std::string root = directory + "/image";
-    for (const char* d : {"/bin", "/etc", "/tmp", "/proc", "/sys", "/dev", "/home/bob"}) EXPECT_TRUE(file::make_dirs(root + d));
+    for (const char* d : {"/bin", "/etc", "/tmp", "/proc", "/sys", "/dev", "/home/bob"})
+      EXPECT_TRUE(file::make_dirs(root + d));
     ::chmod((root + "/tmp").c_str(), 01777);
-    ASSERT_EQ(0, std::system(("cp /bin/busybox " + root + "/bin/busybox && " + root + "/bin/busybox --install -s " + root + "/bin && " +
-                              "for l in " + root + "/bin/*; do [ -L $l ] && ln -sfn busybox $l; done; true").c_str()));
-    EXPECT_TRUE(file::write(root + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001:Bob:/home/bob:/bin/sh\n"));
+    ASSERT_EQ(0,
+              std::system(("cp /bin/busybox " + root + "/bin/busybox && " + root + "/bin/busybox --install -s " + root +
+                           "/bin && " + "for l in " + root + "/bin/*; do [ -L $l ] && ln -sfn busybox $l; done; true")
+                              .c_str()));
+    EXPECT_TRUE(
+        file::write(root + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001:Bob:/home/bob:/bin/sh\n"));
     EXPECT_TRUE(file::write(root + "/etc/group", "root:x:0:\nbob:x:1001:\nwheel:x:10:bob\nvideo:x:44:alice,bob\n"));
   }
 };

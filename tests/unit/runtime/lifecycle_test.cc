@@ -65,7 +65,8 @@ TEST(Lifecycle, SaysWhyAProgramCannotStart) {
   auto started = lab.runtime->start_container(*id);
   ASSERT_FALSE(started);
   EXPECT_EQ("StartError", started.error().reason());
-  EXPECT_NE(std::string::npos, started.error().message().find("no such file or directory")) << started.error().message();
+  EXPECT_NE(std::string::npos, started.error().message().find("no such file or directory"))
+      << started.error().message();
   auto status = lab.runtime->container_status(*id);
   EXPECT_EQ(ContainerState::exited, status->state);
   EXPECT_EQ(128, status->exit_code);
@@ -101,7 +102,8 @@ TEST(Lifecycle, TellsOfEveryChange) {
   std::string id = lab.start(pod, Lab::shell("exit 0"));
   {
     std::unique_lock lock(mutex);
-    EXPECT_TRUE(changed.wait_for(lock, seconds(20), [&] { return std::ranges::count(seen, Event::Type::container_stopped) == 1; }));
+    EXPECT_TRUE(changed.wait_for(lock, seconds(20),
+                                 [&] { return std::ranges::count(seen, Event::Type::container_stopped) == 1; }));
   }
   EXPECT_EQ("Completed", lab.runtime->container_status(id)->reason);
   EXPECT_TRUE(lab.runtime->remove_sandbox(pod));

@@ -50,8 +50,8 @@ TEST(Takeover, FindsTheSameProcessesAgain) {
     auto running = runtime.create_container(sandbox->id, config);
     (void)runtime.start_container(*running);
     auto created = runtime.create_container(sandbox->id, Lab::shell("echo late"));
-    return sandbox->id + " " + *running + " " + *created + " " + std::to_string(runtime.container_status(*running)->pid) + " " +
-           std::to_string(sandbox->pause_pid);
+    return sandbox->id + " " + *running + " " + *created + " " +
+           std::to_string(runtime.container_status(*running)->pid) + " " + std::to_string(sandbox->pause_pid);
   }));
   ASSERT_EQ(5u, ids.size()) << ids[0];
   lab.open();
@@ -119,7 +119,10 @@ TEST(Takeover, KnowsThatAPodIsGoneWhenItsMonitorIs) {
   pid_t monitor = static_cast<pid_t>(std::stoi(stat.substr(stat.rfind(')') + 4)));
   ASSERT_EQ("kcube-monitor\n", slurp("/proc/" + std::to_string(monitor) + "/comm"));
   ASSERT_EQ(0, ::kill(monitor, SIGKILL));
-  for (int i = 0; i < 1000 && ::kill(monitor, 0) == 0 && slurp("/proc/" + std::to_string(monitor) + "/stat").find(") Z") == std::string::npos; ++i) ::usleep(5000);
+  for (int i = 0; i < 1000 && ::kill(monitor, 0) == 0 &&
+                  slurp("/proc/" + std::to_string(monitor) + "/stat").find(") Z") == std::string::npos;
+       ++i)
+    ::usleep(5000);
   lab.open();
   EXPECT_EQ(SandboxState::not_ready, lab.runtime->sandbox_status(ids[0])->state);
   EXPECT_EQ(ContainerState::exited, lab.runtime->container_status(ids[1])->state);
