@@ -62,7 +62,9 @@ struct Endpoint {
 struct ServicePort {
   std::string key;  // "namespace/name:port", unique
   std::vector<std::string> cluster_ips;
-  std::vector<std::string> external_ips;  // externalIPs and load-balancer addresses
+  std::vector<std::string> external_ips;
+  std::vector<std::string> load_balancer_ips;
+  std::vector<std::string> source_ranges;  // who may use the load balancer's addresses; none: everybody
   Protocol protocol = Protocol::tcp;
   uint16_t port = 0;
   uint16_t node_port = 0;                               // 0: none

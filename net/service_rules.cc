@@ -202,6 +202,7 @@ void ServiceTable::filter_rules(NftTransaction& t) {
 // "n3" spreads over three; z: of any address; a60: with affinity of a minute; m: masquerades; "e1-3": one of three
 // local.
 std::string ServiceTable::chain_for(const Spread& s, NftTransaction& t) {
+  if (!s.sources.empty()) return guarded_chain_for(s, t);
   std::string suffix =
       std::string(s.any_address ? "z" : "") + (s.affinity_seconds > 0 ? "a" + std::to_string(s.affinity_seconds) : "");
   std::string name = (s.local_only ? "e" + std::to_string(s.local) + "-" : "n") + std::to_string(s.endpoints) + suffix +
@@ -240,6 +241,26 @@ std::string ServiceTable::chain_for(const Spread& s, NftTransaction& t) {
                          .lookup_map("ep", kAddress, kData)
                          .dnat(kData, kData + 1));
   }
+  return name;
+}
+
+// Named after what it holds, so that services with the same ranges share it.
+std::string ServiceTable::guarded_chain_for(const Spread& s, NftTransaction& t) {
+  Spread open = s;
+  open.sources.clear();
+  std::string inner = chain_for(open, t), ranges;
+  for (const Prefix& p : s.sources) ranges += format_ipv4(p.address) + "/" + std::to_string(p.length) + ",";
+  std::string name = "f" + std::to_string(stable_hash(ranges)) + inner;
+  if (!chains_.insert(name).second) return name;
+  fresh_chains_.push_back(name);
+  t.add_chain(name);
+  t.flush_chain(name);
+  for (const Prefix& p : s.sources) {
+    NftRule welcome;
+    match_prefix(welcome, kSourceOffset, p);
+    t.add_rule(name, welcome.verdict(NFT_GOTO, inner));
+  }
+  t.add_rule(name, NftRule().verdict(NF_DROP));
   return name;
 }
 

@@ -26,7 +26,7 @@ std::set<AddressPort> answerers(const ServicePort* s) {
 std::set<AddressPort> destinations(const ServicePort* s) {
   std::set<AddressPort> out;
   if (s == nullptr) return out;
-  for (const auto* ips : {&s->cluster_ips, &s->external_ips})
+  for (const auto* ips : {&s->cluster_ips, &s->external_ips, &s->load_balancer_ips})
     for (const std::string& text : *ips)
       if (auto ip = parse_ipv4(text)) out.insert({*ip, s->port});
   if (s->node_port != 0) out.insert({0, s->node_port});
@@ -170,6 +170,11 @@ ServiceTable::Programmed ServiceTable::program(const ServicePort& s, NftTransact
     if (auto ip = parse_ipv4(text)) add_destination(out, *ip, internal, inside, t);
   for (const std::string& text : s.external_ips)
     if (auto ip = parse_ipv4(text)) add_destination(out, *ip, all, outside, t);
+  Spread guarded = outside;
+  for (const std::string& text : s.source_ranges)
+    if (auto range = parse_prefix(text)) guarded.sources.push_back(*range);
+  for (const std::string& text : s.load_balancer_ips)
+    if (auto ip = parse_ipv4(text)) add_destination(out, *ip, all, guarded, t);
   outside.any_address = true;
   outside.external = false;
   if (s.node_port != 0) add_destination(out, 0, all, outside, t);

@@ -30,6 +30,7 @@ struct Spread {
   bool external = false;    // an address that the world may route to, refused by itself when nobody serves it
   bool local_only = false;  // clients from outside get the first `local` endpoints with their address kept
   size_t local = 0;
+  std::vector<Prefix> sources;  // clients from elsewhere are dropped; none: everybody is welcome
 };
 
 class ServiceTable {
@@ -67,6 +68,7 @@ class ServiceTable {
   void source_rules(NftTransaction& t);
   void filter_rules(NftTransaction& t);
   std::string chain_for(const Spread& spread, NftTransaction& t);
+  std::string guarded_chain_for(const Spread& spread, NftTransaction& t);
   void affinity_rules(const std::string& chain, const Spread& spread, NftTransaction& t);
   std::string shape() const;
   Result<std::string> existing_shape();

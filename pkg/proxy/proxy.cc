@@ -9,9 +9,11 @@
 #include "pkg/api/views/core_v1.h"
 #include "pkg/base/executor.h"
 #include "pkg/base/log.h"
+#include "pkg/base/strings.h"
 #include "pkg/base/work_queue.h"
 #include "pkg/client/informer.h"
 #include "pkg/proxy/endpoints.h"
+#include "pkg/proxy/health.h"
 
 namespace kcube::proxy {
 namespace {
@@ -65,6 +67,7 @@ class ProxyImpl final : public Proxy {
     queue_.shut_down();
     informers_.stop();
     executor_.stop();
+    health_.stop();
   }
 
  private:
@@ -78,7 +81,12 @@ class ProxyImpl final : public Proxy {
         programmed_[service->key()][port.key] = port;
         all.push_back(std::move(port));
       }
-    return network_.batch(all, {});
+    if (auto r = network_.batch(all, {}); !r) {
+      // One that the kernel refuses must not keep the others out: each is in the queue by itself too.
+      log::warn("proxy", "cannot program all services at once", {{"error", r.error()}});
+      programmed_.clear();
+    }
+    return {};
   }
 
   void pump() {
@@ -112,11 +120,25 @@ class ProxyImpl final : public Proxy {
       if (!wanted.contains(port_key)) remove.push_back(port_key);
     if (!set.empty() || !remove.empty())
       if (auto r = network_.batch(set, remove); !r) return r;
+    auto served = serve_health(key, service, wanted);
     if (wanted.empty())
       programmed_.erase(key);
     else
       have = std::move(wanted);
-    return {};
+    return served;
+  }
+
+  Result<void> serve_health(const std::string& key, const api::ObjectPtr& service,
+                            const std::map<std::string, net::ServicePort>& ports) {
+    uint16_t port = 0;
+    std::set<std::string> local;
+    for (const auto& [port_key, p] : ports) {
+      if (p.external_local)
+        port = static_cast<uint16_t>(core::v1::Service(service->value()).spec().health_check_node_port());
+      for (const net::Endpoint& e : p.endpoints)
+        if (e.local) local.insert(e.ip);
+    }
+    return health_.set(key, port, local.size());
   }
 
   std::vector<net::ServicePort> ports_of(const api::Object& object) {
@@ -134,7 +156,9 @@ class ProxyImpl final : public Proxy {
       if (port.cluster_ips.empty()) port.cluster_ips.emplace_back(ip);
       for (std::string_view e : service.spec().external_ips()) port.external_ips.emplace_back(e);
       for (auto ingress : service.status().load_balancer().ingress())
-        if (!ingress.ip().empty() && ingress.ip_mode() != "Proxy") port.external_ips.emplace_back(ingress.ip());
+        if (!ingress.ip().empty() && ingress.ip_mode() != "Proxy") port.load_balancer_ips.emplace_back(ingress.ip());
+      for (std::string_view range : service.spec().load_balancer_source_ranges())
+        port.source_ranges.emplace_back(trim(range));
       port.protocol = protocol_of(p.protocol());
       port.port = static_cast<uint16_t>(p.port());
       port.node_port = static_cast<uint16_t>(p.node_port());
@@ -173,6 +197,7 @@ class ProxyImpl final : public Proxy {
   WorkQueue queue_;
   std::mutex mutex_;  // one change at a time
   std::string zone_;  // of this node
+  HealthPorts health_;
   bool started_ = false, stopped_ = false;
   std::map<std::string, std::map<std::string, net::ServicePort>>
       programmed_;  // service -> port key -> what the kernel has

@@ -126,6 +126,20 @@ TEST_F(ServiceTest, ExternalAddressesServeTheWorldAndRefuseWithoutEndpoints) {
   EXPECT_EQ(ask_tcp(pod("client"), "203.0.113.7", 80), "refused");
 }
 
+TEST_F(ServiceTest, SourceRangesGuardTheLoadBalancersAddress) {
+  ServicePort s = service("default/s:", "10.43.0.5", 80, {at("a"), at("b"), at("c")});
+  s.load_balancer_ips = {"203.0.113.7"};
+  s.external_ips = {"203.0.113.8"};
+  s.source_ranges = {"192.0.2.0/24", "198.51.100.2/32"};
+  set(s);
+  EXPECT_EQ(spread(world, "203.0.113.7", 80, true), kAll);
+  s.source_ranges = {"192.0.2.0/24"};
+  set(s);
+  EXPECT_EQ(ask_tcp(world, "203.0.113.7", 80), "timeout");
+  EXPECT_EQ(spread(world, "203.0.113.8", 80, true), kAll);
+  EXPECT_EQ(spread(pod("client"), "10.43.0.5", 80, true), kAll);
+}
+
 TEST_F(ServiceTest, AnExternalAddressClaimedTwiceStaysWithTheFirst) {
   ServicePort s = service("default/first:", "10.43.0.5", 80, {at("a")}),
               t = service("default/second:", "10.43.0.6", 80, {at("b")});

@@ -1,7 +1,9 @@
 // Services, EndpointSlices and Nodes of an API server in memory, and what the network is told.
 #include "pkg/proxy/proxy.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -166,14 +168,16 @@ TEST_F(ProxyTest, EndingEndpointsServeOnlyWhenNoneIsReady) {
 TEST_F(ProxyTest, ReadsPortsPoliciesAndAffinity) {
   cluster.put(
       R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"lb","namespace":"default"},"spec":{"type":"LoadBalancer","clusterIP":"10.43.0.7","clusterIPs":["10.43.0.7"],
-    "externalIPs":["203.0.113.1"],"sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":60}},"internalTrafficPolicy":"Local","externalTrafficPolicy":"Local",
+    "externalIPs":["203.0.113.1"],"loadBalancerSourceRanges":["192.0.2.0/24"," 198.51.100.0/24 "],"sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":60}},"internalTrafficPolicy":"Local","externalTrafficPolicy":"Local",
     "ports":[{"name":"a","protocol":"TCP","port":80,"nodePort":30080},{"name":"b","protocol":"UDP","port":53,"nodePort":30053}]},
     "status":{"loadBalancer":{"ingress":[{"ip":"203.0.113.2"},{"ip":"203.0.113.3","ipMode":"Proxy"},{"hostname":"x"}]}}})");
   cluster.put(slice("lb-1", "lb", R"([{"addresses":["10.42.0.5"],"nodeName":"one"}])",
                     R"([{"name":"a","protocol":"TCP","port":1},{"name":"b","protocol":"UDP","port":2}])"));
   start();
   const net::ServicePort &a = network.services["default/lb:a"], &b = network.services["default/lb:b"];
-  EXPECT_EQ(a.external_ips, (Strings{"203.0.113.1", "203.0.113.2"}));
+  EXPECT_EQ(a.external_ips, Strings{"203.0.113.1"});
+  EXPECT_EQ(a.load_balancer_ips, Strings{"203.0.113.2"});
+  EXPECT_EQ(a.source_ranges, (Strings{"192.0.2.0/24", "198.51.100.0/24"}));
   EXPECT_EQ(a.node_port, 30080);
   EXPECT_EQ(a.affinity_seconds, 60u);
   EXPECT_TRUE(a.internal_local && a.external_local);
@@ -181,6 +185,59 @@ TEST_F(ProxyTest, ReadsPortsPoliciesAndAffinity) {
   EXPECT_EQ(b.port, 53);
   EXPECT_EQ(endpoints("default/lb:a"), Strings{"10.42.0.5:1 local"});
   EXPECT_EQ(endpoints("default/lb:b"), Strings{"10.42.0.5:2 local"});
+}
+
+// The status line's code, or "refused".
+std::string http_status(uint16_t port) {
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) return "refused";
+  std::string request = "GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n", answer;
+  ::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
+  char buffer[4096];
+  for (ssize_t n; (n = ::recv(fd.get(), buffer, sizeof buffer, 0)) > 0;) answer.append(buffer, static_cast<size_t>(n));
+  return answer.size() < 12 ? answer : answer.substr(9, 3);
+}
+
+uint16_t free_port() {
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  socklen_t size = sizeof any;
+  ::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any);
+  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&any), &size);
+  return ntohs(any.sin_port);
+}
+
+TEST_F(ProxyTest, TellsLoadBalancersWhetherThisNodeServes) {
+  uint16_t port = free_port();
+  std::string lb =
+      R"(,"type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":)" + std::to_string(port);
+  auto eventually_says = [&](const std::string& wanted) {
+    auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (std::chrono::steady_clock::now() < until)
+      if (http_status(port) == wanted) return true;
+    return false;
+  };
+  cluster.put(service("lb", "10.43.0.5", lb));
+  cluster.put(slice("lb-1", "lb", R"([{"addresses":["10.42.0.5"],"nodeName":"one"}])"));
+  start();
+  EXPECT_TRUE(eventually_says("200"));
+  cluster.put(slice("lb-1", "lb", R"([{"addresses":["10.42.0.5"],"nodeName":"two"}])"));
+  EXPECT_TRUE(eventually_says("503"));
+  cluster.put(service("lb", "10.43.0.5"));
+  EXPECT_TRUE(eventually_says("refused"));
+}
+
+TEST_F(ProxyTest, OneRefusedLoadKeepsNobodyOut) {
+  network.failures = 1;
+  cluster.put(service("web", "10.43.0.5"));
+  cluster.put(service("web2", "10.43.0.6"));
+  start();
+  EXPECT_TRUE(network.eventually([&] { return network.services.size() == 2; }));
 }
 
 TEST_F(ProxyTest, LeavesServicesOfOtherProxiesAlone) {
