@@ -74,9 +74,10 @@ Result<std::vector<LinkInfo>> Links::list() {
     if (reply.payload.size() < sizeof(ifinfomsg)) return;
     ifinfomsg header;
     std::memcpy(&header, reply.payload.data(), sizeof header);
-    LinkInfo link{header.ifi_index, {}, {}};
+    LinkInfo link{.index = header.ifi_index};
     for_each_attribute(reply.payload.substr(sizeof header), [&](uint16_t type, std::string_view data) {
       if (type == IFLA_IFNAME) link.name = data.substr(0, data.find('\0'));
+      if (type == IFLA_MTU) link.mtu = static_cast<int>(read_u32(data));
       if (type == IFLA_ADDRESS) link.mac = data;
       if (type == IFLA_IFALIAS) link.alias = data.substr(0, data.find('\0'));
       if (type == IFLA_LINKINFO) read_vxlan(data, link);

@@ -17,6 +17,7 @@ Result<void> in_namespace(const Fd& netns, const std::function<Result<void>()>& 
 
 struct LinkInfo {
   int index = 0;
+  int mtu = 0;
   std::string name;
   std::string mac;    // 6 bytes
   std::string alias;  // kAlias: ours

@@ -19,7 +19,7 @@ namespace kcube::net {
 namespace {
 
 constexpr int kOverlayOverhead = 50;  // VXLAN over IPv4
-constexpr int kMtu = 1500;
+constexpr int kUsualMtu = 1500, kMinMtu = 576;
 
 std::string bridge_name(const std::string& prefix) { return prefix + "0"; }
 std::string overlay_name(const std::string& prefix) { return prefix + "vx"; }
@@ -65,6 +65,7 @@ class NodeNetworkImpl final : public NodeNetwork {
         services_(nft_, options_) {}
 
   Result<void> open() {
+    if (auto r = choose_mtu(); !r) return r;
     if (auto r = open_bridge(); !r) return r;
     if (auto r = open_overlay(); !r) return r;
     set_sysctl("net/ipv4/ip_forward", "1");
@@ -151,11 +152,29 @@ class NodeNetworkImpl final : public NodeNetwork {
     auto operator<=>(const Link&) const = default;
   };
 
+  // What fits into the link that carries the node's address once wrapped for another node; the usual when there is
+  // none.
+  Result<void> choose_mtu() {
+    mtu_ = kUsualMtu - kOverlayOverhead;
+    auto ip = parse_ipv4(options_.node_ip);
+    if (!ip || (*ip >> 24) == 127) return {};
+    auto addresses = links_.addresses();
+    if (!addresses) return fail(addresses.error());
+    auto all = links_.list();
+    if (!all) return fail(all.error());
+    auto own = std::ranges::find(*addresses, *ip, &Links::Address::ip);
+    if (own == addresses->end()) return {};
+    auto link = std::ranges::find(*all, own->index, &LinkInfo::index);
+    if (link != all->end() && link->mtu >= kMinMtu + kOverlayOverhead && link->mtu < 65536)
+      mtu_ = link->mtu - kOverlayOverhead;
+    return {};
+  }
+
   Result<void> open_bridge() {
     Prefix pods = *parse_prefix(options_.pod_cidr), services = *parse_prefix(options_.service_cidr);
     std::string name = bridge_name(options_.prefix);
     if (links_.index_of(name) == 0)
-      if (auto r = links_.add_bridge(name, bridge_mac(ipam_.gateway()), kMtu - kOverlayOverhead); !r) return r;
+      if (auto r = links_.add_bridge(name, bridge_mac(ipam_.gateway()), mtu_); !r) return r;
     bridge_ = links_.index_of(name);
     if (auto r = links_.add_address(bridge_, ipam_.gateway(), pods.length); !r) return r;
     if (auto r = links_.set_up(bridge_); !r) return r;
@@ -185,8 +204,7 @@ class NodeNetworkImpl final : public NodeNetwork {
     if (overlay_ != 0) {
       if (auto r = recall_peers(); !r) return r;
     } else {
-      if (auto r = links_.add_vxlan(name, options_.vxlan_id, options_.vxlan_port, *local, overlay_mac(*local),
-                                    kMtu - kOverlayOverhead);
+      if (auto r = links_.add_vxlan(name, options_.vxlan_id, options_.vxlan_port, *local, overlay_mac(*local), mtu_);
           !r)
         return r;
       overlay_ = links_.index_of(name);
@@ -210,7 +228,7 @@ class NodeNetworkImpl final : public NodeNetwork {
 
   Result<void> attach_new(const AttachRequest& request, const std::string& veth, uint32_t ip) {
     if (auto r = links_.remove(veth); !r) return r;  // of a pod that we were stopped in the middle of removing
-    if (auto r = links_.add_veth(veth, "eth0", request.netns, bridge_, kMtu - kOverlayOverhead); !r) return r;
+    if (auto r = links_.add_veth(veth, "eth0", request.netns, bridge_, mtu_); !r) return r;
     if (auto r = in_namespace(request.netns, [&] { return configure_pod(ip); }); !r) return r;
     // On disk first: a host port that nobody remembers could not be removed.
     if (auto r = remember_host_ports(request.id, request.host_ports); !r) return r;
@@ -283,7 +301,7 @@ class NodeNetworkImpl final : public NodeNetwork {
   ServiceTable services_;
   std::mutex mutex_;           // everything but `removing_`
   std::mutex removing_mutex_;  // taken alone
-  int bridge_ = 0, overlay_ = 0;
+  int bridge_ = 0, overlay_ = 0, mtu_ = 0;
   std::set<Link> peers_;
 };
 

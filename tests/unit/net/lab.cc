@@ -105,10 +105,10 @@ Fd make_namespace() {
 }
 
 void connect(const Fd& a, const std::string& name_a, const std::string& ip_a, const Fd& b, const std::string& name_b,
-             const std::string& ip_b) {
+             const std::string& ip_b, int mtu) {
   in(a, [&] {
     auto links = Links::open();
-    auto made = links->add_veth(name_a, name_b, b, 0, 1500);
+    auto made = links->add_veth(name_a, name_b, b, 0, mtu);
     ASSERT_TRUE(made) << made.error().message();
     int index = links->index_of(name_a);
     ASSERT_TRUE(links->add_address(index, *parse_ipv4(ip_a), 24));

@@ -20,7 +20,7 @@ Fd make_namespace();
 void in(const Fd& netns, const std::function<void()>& action);
 // A veth from `a` to `b`, both ends with addresses of one /24.
 void connect(const Fd& a, const std::string& name_a, const std::string& ip_a, const Fd& b, const std::string& name_b,
-             const std::string& ip_b);
+             const std::string& ip_b, int mtu = 1500);
 void add_default_route(const Fd& netns, const std::string& device, const std::string& via);
 
 // What a client sees: "<server's name> <client's address as the server saw it>", or "refused", "unreachable",

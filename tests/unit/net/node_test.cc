@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "net/links.h"
 #include "tests/unit/net/lab.h"
@@ -203,6 +204,53 @@ TEST_F(NodeTest, TheNodesOwnAddressIsNeverTheBridges) {
     EXPECT_FALSE(*in_use("10.99.0.0/16"));
     EXPECT_FALSE(in_use("10.99.0.0/40"));
   });
+}
+
+TEST(Mtu, LeavesRoomForTheOverlayOnTheNodesLink) {
+  lab::Node node("10.42.0.0/24", "198.51.100.1");
+  Fd other = lab::make_namespace();
+  lab::connect(node.netns, "up0", "198.51.100.1", other, "eth0", "198.51.100.2", 1400);
+  node.open();
+  lab::in(node.pod("a").netns, [] {
+    auto links = Links::open();
+    auto all = links->list();
+    for (const LinkInfo& link : *all)
+      EXPECT_TRUE(link.name != "eth0" || link.mtu == 1350) << link.mtu;
+  });
+}
+
+TEST_F(NodeTest, ManyThreadsMayCallAtTheSameTime) {
+  std::vector<Fd> namespaces;
+  for (int i = 0; i < 24; ++i) namespaces.push_back(lab::make_namespace());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = t; i < 24; i += 3) {
+        std::string id = "p" + std::to_string(i);
+        auto port = static_cast<uint16_t>(9000 + i);
+        EXPECT_TRUE(node.network->attach({id, Fd(::dup(namespaces[i].get())), {{Protocol::tcp, port, 80, ""}}}));
+        EXPECT_TRUE(i % 2 != 0 || node.network->detach(id));
+      }
+    });
+  threads.emplace_back([&] {
+    for (uint16_t i = 1; i < 200; ++i) {
+      std::string key = "default/s" + std::to_string(i % 5) + ":";
+      EXPECT_TRUE(node.network->set_service(lab::service(key, "10.43.0.5", i, {{"10.42.0.9", 80}})));
+      EXPECT_TRUE(i % 3 != 0 || node.network->remove_service(key));
+    }
+  });
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(node.network->attached().size(), 12u);
+}
+
+TEST_F(NodeTest, AHostPortOfAnotherPodIsRefusedAndNothingIsLeft) {
+  node.pod("a", {{Protocol::tcp, 8080, 80, ""}});
+  Fd netns = lab::make_namespace();
+  auto taken = node.network->attach({"b", Fd(::dup(netns.get())), {{Protocol::tcp, 8080, 80, ""}}});
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code(), 409);
+  EXPECT_EQ(node.network->attached(), std::vector<std::string>{"a"});
+  EXPECT_TRUE(node.network->attach({"b", Fd(::dup(netns.get())), {}}));
 }
 
 TEST_F(NodeTest, RefusesOptionsThatMakeNoSense) {
