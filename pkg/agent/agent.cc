@@ -69,6 +69,7 @@ class AgentImpl final : public Agent {
   }
 
   void stop_pods(std::chrono::milliseconds limit) override { kubelet_->stop_pods(limit); }
+  Result<void> set_certificate(const http::TlsOptions& tls) override { return kubelet_->set_certificate(tls); }
 
  private:
   kubelet::Options kubelet_options() const {
@@ -121,10 +122,14 @@ class AgentImpl final : public Agent {
     wanted.vxlan_port = n.vxlan_port;
     (void)file::make_dirs(wanted.state_dir, 0700);
     auto opened = net::open_network(wanted);
-    if (!opened) return log::error(kRoom, "the node's network could not be made", {{"error", opened.error()}});
+    if (!opened) {
+      kubelet_->set_network_ready(false, opened.error().message());
+      return log::error(kRoom, "the node's network could not be made", {{"error", opened.error()}});
+    }
     network_ = std::move(*opened);
     forget_gone_sandboxes();
     pod_network_.open(network_.get());
+    kubelet_->set_network_ready(true, "");
     proxy_ = proxy::Proxy::create(client_, *network_, clock_, {options_.node_name, n.dns_vip});
     if (auto started = proxy_->start(); !started) log::error(kRoom, "the proxy could not start", {{"error", started.error()}});
     dns::Options d;

@@ -54,6 +54,8 @@ class Agent {
   virtual void stop() = 0;
   // Ends every pod of the node; SIGKILL after `limit`.
   virtual void stop_pods(std::chrono::milliseconds limit) = 0;
+  // Of the kubelet's endpoint, after a renewal.
+  virtual Result<void> set_certificate(const http::TlsOptions& tls) = 0;
 };
 
 // Removes what an agent of these options left on the machine, also after kill -9: containers, mounts, cgroups, links, the

@@ -22,7 +22,7 @@ class ServerImpl final : public Server {
         authenticator_(cache_, clock, *signer_, options_.issuer),
         reviews_(engine_, authenticator_),
         connector_(core_, {options_.ca_pem, options_.kubelet_client.certificate_pem, options_.kubelet_client.key_pem, "", true}),
-        documents_(api::Schema::builtin(), authenticator_, options_.version) {}
+        documents_(api::Schema::builtin(), authenticator_, options_.version, options_.ca_pem) {}
   ~ServerImpl() override { stop(); }
 
   Result<void> open() {

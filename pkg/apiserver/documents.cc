@@ -19,7 +19,7 @@ std::string etag_of(std::string_view body) { return "\"" + std::to_string(stable
 bool Documents::is_public(std::string_view path) {
   for (std::string_view h : kHealth)
     if (path == h || path.starts_with(std::string(h) + "/")) return true;
-  return path == "/version" || path == "/version/";
+  return path == "/version" || path == "/version/" || path == "/cacerts";
 }
 
 bool Documents::health(const http::Request& request, http::Responder& responder) const {
@@ -107,6 +107,10 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
   if (path == "/.well-known/openid-configuration") {
     json::object document{{"issuer", authenticator_.issuer()}, {"jwks_uri", authenticator_.issuer() + "/openid/v1/jwks"}, {"response_types_supported", json::array{json::value("id_token")}}, {"subject_types_supported", json::array{json::value("public")}}, {"id_token_signing_alg_values_supported", json::array{json::value("ES256")}}};
     respond_json(responder, 200, json::serialize(json::value(std::move(document))));
+    return true;
+  }
+  if (path == "/cacerts") {
+    respond_text(responder, 200, ca_pem_);
     return true;
   }
   if (path == "/openid/v1/jwks") {

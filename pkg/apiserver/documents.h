@@ -11,8 +11,9 @@ namespace kcube::apiserver {
 
 class Documents {
  public:
-  Documents(const api::Schema& schema, const Authenticator& authenticator, std::string version)
-      : schema_(schema), authenticator_(authenticator), discovery_(schema), version_(std::move(version)) {}
+  // `ca_pem` is at /cacerts, for those who join by a token that pins it.
+  Documents(const api::Schema& schema, const Authenticator& authenticator, std::string version, std::string ca_pem)
+      : schema_(schema), authenticator_(authenticator), discovery_(schema), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {}
   // Answers and returns true when `request.path` is one of them.
   bool serve(const http::Request& request, http::Responder& responder) const;
   // What everybody may read, also with no credentials, whatever RBAC says.
@@ -26,7 +27,7 @@ class Documents {
   const api::Schema& schema_;
   const Authenticator& authenticator_;
   const Discovery discovery_;
-  const std::string version_;
+  const std::string version_, ca_pem_;
 };
 
 }  // namespace kcube::apiserver

@@ -105,6 +105,8 @@ json::value bootstrap_token_secret(const auth::JoinToken& token, std::chrono::se
   return secret;
 }
 
+Result<void> ensure_addons(client::Client& client, const AddonOptions& options) { return Addons(client, options).run(); }
+
 Result<agent::NetworkOptions> read_network_options(client::Client& client) {
   auto config = client.get(kConfigMaps, kSystem, kConfig);
   if (!config) return fail(config.error().with_context("read the cluster's network settings"));
