@@ -68,13 +68,19 @@ class CronJobController final : public Controller {
     SystemTime last = time_at(json::value(status), {"lastSuccessfulTime"});
     for (const auto& child : children) {
       last = std::max(last, condition_is(child->value(), "Complete") ? time_at(child->value(), {"status", "completionTime"}) : SystemTime{});
-      if (finished(child->value()) || known.contains(std::string(child->uid()))) continue;
+      if (finished(child->value()) || known.contains(std::string(child->uid())) || lists(cron, *child)) continue;
       recorder_.event(cron.value(), "Warning", "UnexpectedJob", "Saw a job that the controller did not create or forgot: " + std::string(child->name()));
-      active.push_back(reference_to(*child));
     }
     if (last != SystemTime{}) status["lastSuccessfulTime"] = text(format_time(last));
     if (active.empty()) status.erase("active");
     else status["active"] = std::move(active);
+  }
+
+  // The server knows of it, only our cache does not yet.
+  bool lists(const api::Object& cron, const api::Object& job) {
+    auto live = client_.get(kCronJobs, cron.namespace_(), cron.name());
+    return live && std::ranges::any_of(json::get_array(json::at(&(*live)->value(), {"status", "active"})),
+                                       [&](const json::value& r) { return string_at(r, {"uid"}) == job.uid(); });
   }
 
   static json::object reference_to(const api::Object& job) {

@@ -45,5 +45,6 @@ ControllerPtr make_bootstrap_token_cleaner(Context context);
 ControllerPtr make_volume_binder(Context context);
 ControllerPtr make_local_path_provisioner(Context context, const Options& options);
 ControllerPtr make_volume_protection_controller(Context context);
+ControllerPtr make_ephemeral_volume_controller(Context context);
 
 }  // namespace kcube::controllers

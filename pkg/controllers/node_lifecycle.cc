@@ -57,18 +57,24 @@ class NodeLifecycleController final : public Controller {
                              [this](const api::ObjectPtr& before, const api::ObjectPtr& now) {
                                std::string name(now->name());
                                if (!before || heartbeat(*before) != heartbeat(*now)) alive(name);
+                               if (!before) say(*now, "RegisteredNode", "Registered Node " + name + " in Controller");
                                enqueue(name);
                                // Whether anyone is evicted depends on whether all are lost.
                                if (before && ready_status(*before) != ready_status(*now)) enqueue_others(name);
                              },
                          .removed =
                              [this](const api::ObjectPtr& last) {
+                               say(*last, "RemovingNode", "Removing Node " + std::string(last->name()) + " from Controller");
                                std::lock_guard lock(mutex_);
                                seen_.erase(std::string(last->name()));
                              }});
   }
 
  private:
+  void say(const api::Object& node, std::string_view reason, const std::string& what) {
+    recorder_.event(node.value(), "Normal", reason, "Node " + std::string(node.name()) + " event: " + what);
+  }
+
   void alive(const std::string& node) {
     std::lock_guard lock(mutex_);
     seen_[node] = clock_.steady_now();

@@ -18,6 +18,13 @@ constexpr auto kPeriod = std::chrono::seconds(20);
 constexpr auto kQuarantine = std::chrono::seconds(40);
 constexpr const char* kAll = "#finished";
 
+// A person has said that this node will not come back with its pods (shut down, broken).
+bool out_of_service(const api::Object& node) {
+  const json::array& taints = json::get_array(json::at(&node.value(), {"spec", "taints"}));
+  return !condition_is(node.value(), "Ready") &&
+         std::ranges::any_of(taints, [](const json::value& t) { return json::get_string(t, {"key"}) == "node.kubernetes.io/out-of-service"; });
+}
+
 class PodGarbageCollector final : public Controller {
  public:
   explicit PodGarbageCollector(Context context)
@@ -27,10 +34,16 @@ class PodGarbageCollector final : public Controller {
       bool unbound = now->deleting() && pod_node(*now).empty();
       bool strange = !pod_node(*now).empty() && !nodes_.get(pod_node(*now)) && (!before || pod_node(*before).empty());
       if (unbound) enqueue("pod/" + now->key());
+      if (now->deleting() && !pod_node(*now).empty())
+        if (auto node = nodes_.get(pod_node(*now)); node && out_of_service(*node)) enqueue("node/" + std::string(node->name()));
       if (strange) enqueue_after("node/" + std::string(pod_node(*now)), kQuarantine);
       if (pod_finished(*now) && (!before || !pod_finished(*before)) && pods_.size() > kFinishedBound) enqueue_after(kAll, kPeriod);
     }});
-    nodes_.add_handlers({.removed = [this](const api::ObjectPtr& last) { enqueue_after("node/" + std::string(last->name()), kQuarantine); }});
+    nodes_.add_handlers({.changed =
+                             [this](const api::ObjectPtr&, const api::ObjectPtr& now) {
+                               if (out_of_service(*now)) enqueue("node/" + std::string(now->name()));
+                             },
+                         .removed = [this](const api::ObjectPtr& last) { enqueue_after("node/" + std::string(last->name()), kQuarantine); }});
   }
 
  private:
@@ -43,7 +56,13 @@ class PodGarbageCollector final : public Controller {
   }
 
   Result<void> clear_node(const std::string& name) {
-    if (nodes_.get(name)) return {};
+    if (api::ObjectPtr node = nodes_.get(name)) {
+      if (!out_of_service(*node)) return {};
+      for (const auto& pod : pods_.by_index("node", name))
+        if (pod->deleting())
+          if (auto r = remove(*pod, "PodGC: node out-of-service"); !r) return r;
+      return {};
+    }
     auto live = client_.get(kNodes, "", name);
     if (live) return {};
     if (!live.error().is_not_found()) return fail(live.error());

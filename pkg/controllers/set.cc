@@ -51,6 +51,7 @@ const Entry kAll[] = {
     {"persistentvolume-binder", plain<make_volume_binder>},
     {"local-path-provisioner", make_local_path_provisioner},
     {"volume-protection", plain<make_volume_protection_controller>},
+    {"ephemeral-volume", plain<make_ephemeral_volume_controller>},
 };
 
 class ControllerSetImpl final : public ControllerSet {

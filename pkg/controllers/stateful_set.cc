@@ -270,6 +270,7 @@ class StatefulSetController final : public Controller {
                         {"collisionCount", json::get_int(sync.value, {"status", "collisionCount"})}};
     for (auto [name, count] : {std::pair("readyReplicas", ready), {"currentReplicas", sync.current_replicas}, {"updatedReplicas", sync.updated_replicas}})
       if (count > 0) status[name] = count;
+    if (const json::value* conditions = json::at(&sync.value, {"status", "conditions"})) status["conditions"] = *conditions;
     return update_status(client_, kStatefulSets, *sync.object, json::value(std::move(status)));
   }
 
