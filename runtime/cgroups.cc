@@ -214,6 +214,10 @@ std::vector<std::pair<std::string, std::string>> Cgroups::directories(const std:
   return out;
 }
 
+Fd Cgroups::open_unified(const std::string& path) const {
+  return v2_.empty() ? Fd() : Fd(::open((v2_ + path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
 void Cgroups::kill(const std::string& path) const {
   if (!v2_.empty() && put(v2_ + path + "/cgroup.kill", "1")) return;
   for (const auto& directory : all_directories(path)) kill_below(directory, nullptr);

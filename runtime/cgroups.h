@@ -38,6 +38,8 @@ class Cgroups {
   // Opens what a new process needs to enter the group. Descriptors are appended to `fds`, the entry holds their
   // indexes.
   Result<protocol::CgroupEntry> entry(const std::string& path, std::vector<Fd>& fds) const;
+  // The group in the cgroup2 tree, for CLONE_INTO_CGROUP; invalid where there is none.
+  Fd open_unified(const std::string& path) const;
   // The group's directory in each hierarchy with the hierarchy's name, for mounting into a container; v2: {"",
   // directory}.
   std::vector<std::pair<std::string, std::string>> directories(const std::string& path) const;

@@ -45,18 +45,26 @@ Result<Fd> MonitorClient::connect(const std::string& directory) {
   return socket;
 }
 
-Result<Fd> MonitorClient::spawn(const Fd& program, const std::string& directory, bool own_stdio) {
+Result<Fd> MonitorClient::spawn(const Fd& program, const std::string& directory, const Fd& cgroup, bool own_stdio) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail(Status::from_errno("socketpair"));
   Fd ours(ends[0]), theirs(ends[1]);
   process::SpawnOptions options;
-  options.argv = {"/proc/self/fd/" + std::to_string(program.get()), directory};
+  options.argv = {"", directory};
   options.env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   options.stdin_fd = own_stdio ? 0 : null.get();
   options.stdout_fd = own_stdio ? 1 : null.get();
   options.stderr_fd = own_stdio ? 2 : null.get();
   options.extra_fds = {{theirs.get(), 3}};
+  // Out of the way of the numbers that the child's descriptors get, one after the other.
+  Fd high_program(::fcntl(program.get(), F_DUPFD_CLOEXEC, 10)), high_cgroup;
+  options.argv[0] = "/proc/self/fd/" + std::to_string(high_program.get());
+  if (cgroup.valid()) {
+    high_cgroup.reset(::fcntl(cgroup.get(), F_DUPFD_CLOEXEC, 10));
+    options.argv.push_back("4");
+    options.extra_fds.emplace_back(high_cgroup.get(), 4);
+  }
   options.new_session = true;
   auto child = process::spawn(options);
   if (!child) return fail(child.error().with_context("start the pod's monitor"));

@@ -30,8 +30,8 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
   // To the monitor that listens in `directory`; fails with 404 when nobody does.
   static Result<Fd> connect(const std::string& directory);
   // Starts the monitor's program, which leaves our process tree at once; returns the connection to it.
-  // With `own_stdio` it gets our standard descriptors, else /dev/null.
-  static Result<Fd> spawn(const Fd& program, const std::string& directory, bool own_stdio);
+  // It is born into `cgroup` (a cgroup2 directory) when that is valid. With `own_stdio` it gets our standard descriptors, else /dev/null.
+  static Result<Fd> spawn(const Fd& program, const std::string& directory, const Fd& cgroup, bool own_stdio);
 
   // Sends a request with its descriptors and waits for the reply. 503 when the monitor is gone, 504 when it is silent.
   template <typename Reply, typename Request>

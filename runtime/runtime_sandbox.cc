@@ -121,7 +121,9 @@ Result<void> RuntimeImpl::bring_up(Sandbox& sandbox, const SandboxPtr& self, con
   for (const char* part : {"", "/root", "/containers"})
     if (::mkdir((directory + part).c_str(), 0700) != 0) return fail(Status::from_errno("make " + directory + part));
   if (auto r = write_record(directory + "/record", sandbox.record); !r) return r;
-  auto socket = MonitorClient::spawn(monitor_program_, directory, options_.own_stdio);
+  std::string cgroup = config.cgroup_parent + "/" + sandbox.record.id;
+  if (auto r = cgroups_.create(cgroup); !r) return r;
+  auto socket = MonitorClient::spawn(monitor_program_, directory, cgroups_.open_unified(cgroup), options_.own_stdio);
   if (!socket) return fail(socket.error());
   connect(self, std::move(*socket));
   if (auto r = start_pause(sandbox, config); !r) return r;
@@ -157,7 +159,6 @@ void RuntimeImpl::connect(const SandboxPtr& sandbox, Fd socket) {
 
 Result<void> RuntimeImpl::start_pause(Sandbox& sandbox, const SandboxConfig& config) {
   std::string cgroup = config.cgroup_parent + "/" + sandbox.record.id;
-  if (auto r = cgroups_.create(cgroup); !r) return r;
   protocol::StartPause request;
   request.clone_flags = namespaces_of(sandbox.record);
   request.hostname = config.hostname.empty() ? config.name : config.hostname;

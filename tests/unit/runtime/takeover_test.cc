@@ -142,6 +142,27 @@ TEST(Takeover, AMonitorsDeathEndsThePodAtOnce) {
   EXPECT_TRUE(lab.runtime->list_sandboxes()->empty());
 }
 
+TEST(Takeover, TheMonitorLeavesOurSessionAndCgroup) {
+  Lab lab;
+  std::string pod = lab.sandbox();
+  pid_t pause = lab.runtime->sandbox_status(pod)->pause_pid;
+  std::string stat = slurp("/proc/" + std::to_string(pause) + "/stat");
+  std::string monitor = "/proc/" + std::to_string(std::stoi(stat.substr(stat.rfind(')') + 4)));
+  auto unified = [](const std::string& text) {
+    for (auto line : split(text, '\n'))
+      if (line.starts_with("0::")) return std::string(line);
+    return std::string();
+  };
+  std::string cgroup = unified(slurp(monitor + "/cgroup"));
+  if (!cgroup.empty()) {
+    EXPECT_NE(std::string::npos, cgroup.find(pod)) << cgroup;
+  }
+  stat = slurp(monitor + "/stat");
+  auto fields = split(stat.substr(stat.rfind(')') + 2), ' ');
+  EXPECT_NE(std::to_string(::getsid(0)), std::string(fields[3]));
+  EXPECT_NE(std::to_string(::getpid()), std::string(fields[1]));
+}
+
 TEST(Takeover, RemovesWhatWasLeftHalfMade) {
   Lab lab(false);
   std::string id(64, 'a');
