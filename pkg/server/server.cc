@@ -162,7 +162,6 @@ class ServerImpl final : public Server {
     agent::Options n = options_.node;
     n.data_dir = options_.data_dir + "/agent";
     n.kubelet_tls = {pki_.kubelet.certificate_pem, pki_.kubelet.key_pem, pki_.ca.certificate_pem};
-    n.labels.emplace("node-role.kubernetes.io/control-plane", "true");
     std::string name = n.node_name;
     node_client_ = client::local_client(api_->local(), "system:node:" + name, {"system:nodes", "system:authenticated"});
     auto agent = agent::Agent::create(std::move(n), *node_client_, clock_);
@@ -170,7 +169,13 @@ class ServerImpl final : public Server {
     agent_ = std::move(*agent);
     if (auto started = agent_->start(); !started) return started;
     step("node started");
-    return wait_ready(name);
+    if (auto ready = wait_ready(name); !ready) return ready;
+    // A kubelet may not give itself a role.
+    json::object labels{{"node-role.kubernetes.io/control-plane", "true"}};
+    auto labelled = addons_client_->patch({"", "v1", "nodes"}, "", name, client::PatchType::merge, json::object{{"metadata", json::object{{"labels", std::move(labels)}}}});
+    if (!labelled) return fail(labelled.error());
+    step("node ready");
+    return {};
   }
 
   Result<void> wait_ready(const std::string& name) {
@@ -203,8 +208,6 @@ class ServerImpl final : public Server {
     if (!watch) return fail(watch.error());
     std::unique_lock lock(seen->mutex);
     if (!seen->changed.wait_for(lock, kNodeReadyDeadline, [&] { return seen->ready; })) return fail(Status::timeout("the node to become Ready: " + seen->reason));
-    lock.unlock();
-    step("node ready");
     return {};
   }
 

@@ -183,6 +183,8 @@ class Checker {
       if (d != std::floor(d) || std::abs(d) > 9e18) return mismatch("number " + json::serialize(value), owner, path, go);
       value = static_cast<int64_t>(d);
     }
+    // Values made in this process may be unsigned.
+    if (value.is_uint64() && value.get_uint64() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) value = static_cast<int64_t>(value.get_uint64());
     bool fits = value.is_int64();
     if (fits && field.kind == FieldKind::int32)
       fits = value.get_int64() >= std::numeric_limits<int32_t>::min() && value.get_int64() <= std::numeric_limits<int32_t>::max();
