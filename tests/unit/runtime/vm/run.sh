@@ -21,6 +21,6 @@ END
 lz4 -d -q -f "$scratch/vmlinux.lz4" "$scratch/vmlinux"
 # Software emulation: hardware-assisted guests hang on machines of the kind this is developed on.
 timeout "${KCUBE_VM_TIMEOUT:-900}" qemu-system-x86_64 -M microvm -accel tcg -cpu max -m 1024 -serial stdio -display none -nic none \
-  -no-reboot -kernel "$scratch/vmlinux" -initrd "$scratch/initrd.gz" -append "console=ttyS0 quiet panic=-1 reboot=t" \
+  -no-reboot -kernel "$scratch/vmlinux" -initrd "$scratch/initrd.gz" -append "console=ttyS0 earlyprintk=ttyS0 panic=-1 reboot=t" \
   </dev/null | tee "$scratch/out"
 grep -q "^EXIT 0" "$scratch/out"
