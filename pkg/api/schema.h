@@ -35,7 +35,9 @@ struct Field {
   bool atomic = false;                       // one value to server-side apply even where its kind is not: maps of strings
   bool patch_merge = false;                  // strategic merge: lists merge by patch_merge_key, or as sets without one
   bool patch_retain_keys = false;
-  uint16_t proto = 0;                        // protobuf field number, 0 when there is none
+  // Protobuf field number, 0 when there is none. A member that stands in a nested message there has the numbers of the
+  // whole way, 16 bits each: 2.4 is 2 << 16 | 4.
+  uint64_t proto = 0;
   std::string_view patch_merge_key;
   std::span<const std::string_view> list_map_keys;
   std::span<const std::string_view> enum_values;

@@ -150,7 +150,7 @@ class SchemaLoader {
       } else if (w.starts_with("enum=")) {
         pending.enums = split(w.substr(5), '|');
       } else if (w.starts_with("#")) {
-        field.proto = static_cast<uint16_t>(std::strtoul(std::string(w.substr(1)).c_str(), nullptr, 10));
+        for (std::string_view number : split(w.substr(1), '.')) field.proto = field.proto << 16 | std::strtoul(std::string(number).c_str(), nullptr, 10);
       } else {
         KCUBE_CHECK(false && "unknown attribute of a field");
       }

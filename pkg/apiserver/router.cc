@@ -51,7 +51,8 @@ Result<void> read_options(Call& call, const http::Request& request, std::string_
 Result<json::value> read_body(Call& call, const http::Request& request) {
   auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
   if (!body) return body;
-  if (call.field_validation == machinery::FieldValidation::ignore) return body;
+  bool json_text = request.headers.get("Content-Type").find("protobuf") == std::string_view::npos;
+  if (call.field_validation == machinery::FieldValidation::ignore || !json_text) return body;
   auto duplicates = machinery::duplicate_fields(request.body);
   if (duplicates.empty()) return body;
   if (call.field_validation == machinery::FieldValidation::warn) {

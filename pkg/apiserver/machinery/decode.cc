@@ -1,5 +1,7 @@
 #include "pkg/apiserver/machinery/decode.h"
 
+#include "pkg/apiserver/machinery/protobuf.h"
+
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -317,6 +319,7 @@ Result<json::value> parse_body(std::string_view content_type, std::string_view b
   if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml" || media == "application/apply-patch+yaml")
     return api::parse_yaml(body);
   if (media.empty() || media == "application/json" || media.ends_with("+json")) return json::parse(body);
+  if (media == kProtobufType) return decode_protobuf(api::Schema::builtin(), body);
   return fail(api::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
 }
 

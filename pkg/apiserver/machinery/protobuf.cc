@@ -1,0 +1,318 @@
+#include "pkg/apiserver/machinery/protobuf.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "pkg/base/clock.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::machinery {
+namespace {
+
+using api::Field;
+using api::FieldKind;
+using api::Shape;
+using api::Type;
+
+constexpr std::string_view kMagic("k8s\0", 4);
+constexpr int kMaxDepth = 200;
+
+enum class Wire { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
+
+// One field of a message as it stands in the bytes.
+struct Raw {
+  uint32_t number = 0;
+  Wire wire = Wire::varint;
+  uint64_t value = 0;
+  std::string_view bytes;
+};
+
+// Reads the fields of one message; ok() turns false at the first malformed one.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+  bool next(Raw& raw) {
+    if (rest_.empty() || !ok_) return false;
+    uint64_t tag = varint();
+    raw.number = static_cast<uint32_t>(tag >> 3);
+    raw.wire = static_cast<Wire>(tag & 7);
+    if (raw.number == 0) ok_ = false;
+    switch (raw.wire) {
+      case Wire::varint: raw.value = varint(); break;
+      case Wire::fixed64: raw.value = fixed(8); break;
+      case Wire::fixed32: raw.value = fixed(4); break;
+      case Wire::bytes: {
+        uint64_t size = varint();
+        if (size > rest_.size()) ok_ = false;
+        else {
+          raw.bytes = rest_.substr(0, size);
+          rest_.remove_prefix(size);
+        }
+        break;
+      }
+      default: ok_ = false;
+    }
+    return ok_;
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  uint64_t varint() {
+    uint64_t v = 0;
+    for (int shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+      auto byte = static_cast<unsigned char>(rest_[0]);
+      rest_.remove_prefix(1);
+      v |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if ((byte & 0x80) == 0) return v;
+    }
+    ok_ = false;
+    return 0;
+  }
+  uint64_t fixed(size_t size) {
+    uint64_t v = 0;
+    if (rest_.size() < size) {
+      ok_ = false;
+      return 0;
+    }
+    std::memcpy(&v, rest_.data(), size);
+    rest_.remove_prefix(size);
+    return v;
+  }
+
+  std::string_view rest_;
+  bool ok_ = true;
+};
+
+json::value text(std::string_view s) { return json::value(json::key(s)); }
+
+class Decoder {
+ public:
+  bool message(const Type& type, std::string_view bytes, uint64_t prefix, json::object& out, int depth) {
+    if (depth > kMaxDepth) return false;
+    Reader reader(bytes);
+    Raw raw;
+    while (reader.next(raw)) {
+      if (raw.number > 0xffff) continue;
+      uint64_t path = prefix << 16 | raw.number;
+      if (const Field* field = find(type, path)) {
+        if (!member(*field, raw, out, depth)) return false;
+      } else if (raw.wire == Wire::bytes && has_beneath(type, path)) {
+        if (!message(type, raw.bytes, path, out, depth + 1)) return false;
+      }
+    }
+    return reader.ok();
+  }
+
+ private:
+  static const Field* find(const Type& type, uint64_t path) {
+    for (const Field& f : type.fields)
+      if (f.proto == path) return &f;
+    return nullptr;
+  }
+  static bool has_beneath(const Type& type, uint64_t path) {
+    for (const Field& f : type.fields)
+      if (f.proto >> 16 == path || f.proto >> 32 == path) return true;
+    return false;
+  }
+
+  bool member(const Field& field, const Raw& raw, json::object& out, int depth) {
+    json::value& slot = out[json::key(field.name)];
+    switch (field.shape) {
+      case Shape::single: return one(field, raw, slot, depth);
+      case Shape::list:
+        if (!slot.is_array()) slot = json::array();
+        return element(field, raw, slot.get_array(), depth);
+      case Shape::map:
+      case Shape::map_of_list:
+        if (!slot.is_object()) slot = json::object();
+        return entry(field, raw, slot.get_object(), depth);
+    }
+    return false;
+  }
+
+  // Numbers may come packed.
+  bool element(const Field& field, const Raw& raw, json::array& out, int depth) {
+    bool number = field.kind == FieldKind::int32 || field.kind == FieldKind::int64 || field.kind == FieldKind::boolean;
+    if (number && raw.wire == Wire::bytes) {
+      std::string tagged;
+      std::string_view rest = raw.bytes;
+      while (!rest.empty()) {
+        size_t size = 1;
+        while (size < rest.size() && (rest[size - 1] & 0x80) != 0) ++size;
+        tagged = "\x08" + std::string(rest.substr(0, size));
+        Reader reader(tagged);
+        Raw inner;
+        if (!reader.next(inner) || !one(field, inner, out.emplace_back(nullptr), depth)) return false;
+        rest.remove_prefix(size);
+      }
+      return true;
+    }
+    return one(field, raw, out.emplace_back(nullptr), depth);
+  }
+
+  bool entry(const Field& field, const Raw& raw, json::object& out, int depth) {
+    if (raw.wire != Wire::bytes) return false;
+    Reader reader(raw.bytes);
+    Raw part, value;
+    std::string_view key;
+    bool has_value = false;
+    while (reader.next(part)) {
+      if (part.number == 1) key = part.bytes;
+      if (part.number != 2) continue;
+      value = part;
+      has_value = true;
+    }
+    if (!reader.ok()) return false;
+    json::value& slot = out[json::key(key)];
+    if (field.shape == Shape::map_of_list) {
+      // A message of its own there: {items = 1}.
+      json::array items;
+      Reader list(value.bytes);
+      while (has_value && list.next(part))
+        if (!one(field, part, items.emplace_back(nullptr), depth)) return false;
+      slot = std::move(items);
+      return list.ok();
+    }
+    if (has_value) return one(field, value, slot, depth);
+    Raw empty;
+    empty.wire = field.kind == FieldKind::int32 || field.kind == FieldKind::int64 || field.kind == FieldKind::boolean ? Wire::varint : Wire::bytes;
+    return one(field, empty, slot, depth);
+  }
+
+  bool one(const Field& field, const Raw& raw, json::value& out, int depth) {
+    bool scalar = field.kind == FieldKind::boolean || field.kind == FieldKind::int32 || field.kind == FieldKind::int64 || field.kind == FieldKind::number;
+    if (!scalar && raw.wire != Wire::bytes) return false;
+    if (scalar && raw.wire == Wire::bytes) return false;
+    switch (field.kind) {
+      case FieldKind::string: out = text(raw.bytes); return true;
+      case FieldKind::boolean: out = raw.value != 0; return true;
+      case FieldKind::int32: out = static_cast<int64_t>(static_cast<int32_t>(raw.value)); return true;
+      case FieldKind::int64: out = static_cast<int64_t>(raw.value); return true;
+      case FieldKind::number: out = raw.wire == Wire::fixed32 ? static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(raw.value))) : std::bit_cast<double>(raw.value); return true;
+      case FieldKind::bytes: out = base64_encode(raw.bytes); return true;
+      case FieldKind::time:
+      case FieldKind::micro_time: return time(raw.bytes, field.kind == FieldKind::micro_time, out);
+      case FieldKind::quantity: return quantity(raw.bytes, out);
+      case FieldKind::int_or_string: return int_or_string(raw.bytes, out);
+      case FieldKind::raw:
+      case FieldKind::any: return embedded(field, raw.bytes, out, depth);
+      case FieldKind::message:
+        if (!out.is_object()) out = json::object();
+        return message(*field.type, raw.bytes, 0, out.get_object(), depth + 1);
+    }
+    return false;
+  }
+
+  static bool time(std::string_view bytes, bool micro, json::value& out) {
+    Reader reader(bytes);
+    Raw raw;
+    int64_t seconds = 0, nanos = 0;
+    while (reader.next(raw)) (raw.number == 1 ? seconds : nanos) = static_cast<int64_t>(raw.value);
+    // Go's zero time is an absent one.
+    if (bytes.empty() || seconds < -62135596800 / 2) {
+      out = nullptr;
+      return reader.ok();
+    }
+    auto at = SystemTime(std::chrono::duration_cast<SystemTime::duration>(std::chrono::seconds(seconds) + std::chrono::nanoseconds(nanos)));
+    out = text(micro ? format_micro_time(at) : format_time(at));
+    return reader.ok();
+  }
+
+  static bool quantity(std::string_view bytes, json::value& out) {
+    Reader reader(bytes);
+    Raw raw;
+    out = "0";
+    while (reader.next(raw))
+      if (raw.number == 1) out = text(raw.bytes);
+    return reader.ok();
+  }
+
+  static bool int_or_string(std::string_view bytes, json::value& out) {
+    Reader reader(bytes);
+    Raw raw;
+    int64_t kind = 0, number = 0;
+    std::string_view string;
+    while (reader.next(raw)) {
+      if (raw.number == 1) kind = static_cast<int64_t>(raw.value);
+      if (raw.number == 2) number = static_cast<int32_t>(raw.value);
+      if (raw.number == 3) string = raw.bytes;
+    }
+    if (kind == 1) out = text(string);
+    else out = number;
+    return reader.ok();
+  }
+
+  // JSON inside: {raw = 1}. JSON schemas or something simpler: {schema, a bool, a list}, told apart by name.
+  bool embedded(const Field& field, std::string_view bytes, json::value& out, int depth) {
+    std::string_view name = field.type == nullptr ? std::string_view() : field.type->short_name;
+    if (name.starts_with("JSONSchemaPropsOr")) return schema_or(name, bytes, out, depth);
+    Reader reader(bytes);
+    Raw raw;
+    out = json::object();
+    while (reader.next(raw)) {
+      if (raw.number != 1 || raw.wire != Wire::bytes) continue;
+      auto parsed = json::parse(raw.bytes);
+      if (!parsed) return false;
+      out = std::move(*parsed);
+    }
+    return reader.ok();
+  }
+
+  bool schema_or(std::string_view name, std::string_view bytes, json::value& out, int depth) {
+    const Type* schema = api::Schema::builtin().find_type("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps");
+    Reader reader(bytes);
+    Raw raw;
+    json::array list;
+    bool is_bool = name.ends_with("Bool"), is_array = name.ends_with("PropsOrArray");
+    out = nullptr;
+    while (reader.next(raw)) {
+      bool is_schema = is_bool ? raw.number == 2 : raw.number == 1;
+      if (is_schema && raw.wire == Wire::bytes) {
+        json::object object;
+        if (!message(*schema, raw.bytes, 0, object, depth + 1)) return false;
+        out = std::move(object);
+      } else if (is_bool && raw.number == 1) {
+        if (out.is_null()) out = raw.value != 0;
+      } else if (is_array) {
+        json::object object;
+        if (!message(*schema, raw.bytes, 0, object, depth + 1)) return false;
+        list.push_back(std::move(object));
+      } else {
+        list.push_back(text(raw.bytes));
+      }
+    }
+    if (!list.empty()) out = std::move(list);
+    return reader.ok();
+  }
+};
+
+}  // namespace
+
+Result<json::value> decode_protobuf(const api::Schema& schema, std::string_view body) {
+  auto malformed = [](std::string_view why) { return fail(Status::bad_request("the body is no Kubernetes protobuf: " + std::string(why))); };
+  if (!body.starts_with(kMagic)) return malformed("it does not start with k8s and a zero byte");
+  Reader envelope(body.substr(kMagic.size()));
+  Raw raw;
+  std::string_view type_meta, content;
+  while (envelope.next(raw)) {
+    if (raw.number == 1) type_meta = raw.bytes;
+    if (raw.number == 2) content = raw.bytes;
+  }
+  if (!envelope.ok()) return malformed("the envelope is cut off");
+  std::string api_version, kind;
+  Reader meta(type_meta);
+  while (meta.next(raw)) (raw.number == 1 ? api_version : kind) = raw.bytes;
+  size_t slash = api_version.find('/');
+  std::string group = slash == std::string::npos ? "" : api_version.substr(0, slash);
+  std::string version = slash == std::string::npos ? api_version : api_version.substr(slash + 1);
+  const Type* type = schema.find_kind(group, version, kind);
+  // Options are meta/v1's, under whichever group they are sent.
+  if (type == nullptr) type = schema.find_type("io.k8s.apimachinery.pkg.apis.meta.v1." + kind);
+  if (type == nullptr) return malformed("no kind \"" + kind + "\" is registered for version \"" + api_version + "\"");
+  json::object object{{"kind", kind}, {"apiVersion", api_version}};
+  if (!meta.ok() || !Decoder().message(*type, content, 0, object, 0)) return malformed("a field of " + kind + " is malformed");
+  return object;
+}
+
+}  // namespace kcube::machinery
