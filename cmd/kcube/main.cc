@@ -5,6 +5,7 @@
 
 #include "cmd/kcube/completion.h"
 #include "cmd/kcube/verbs.h"
+#include "runtime/oci/oci.h"
 
 namespace kcube::cli {
 namespace {
@@ -113,9 +114,18 @@ void add_rest(CLI::App& app, Flags& f) {
   logs->add_flag("-f,--follow", f.logs.follow, "go on as it grows");
   logs->add_option("--tail", f.logs.tail, "only the last lines");
   app.add_subcommand("kubectl", "the kubectl on PATH, for this cluster")->allow_extras()->prefix_command();
+  app.add_subcommand("runtime", "the OCI runtime command line, for bundles of your own")->allow_extras()->prefix_command()->set_help_flag();
   CLI::App* version = app.add_subcommand("version", "which version this is");
   version->add_option("-o,--output", f.version_output, "json")->check(CLI::IsMember({"json"}));
   app.add_subcommand("completion", "a script that teaches your shell")->add_option("shell", f.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+}
+
+int oci_runtime(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv{const_cast<char*>("kcube runtime")};
+  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+  int argc = static_cast<int>(argv.size());
+  argv.push_back(nullptr);
+  return runtime::oci::oci_main(argc, argv.data());
 }
 
 int print_completion(const CLI::App& app, const std::string& shell) {
@@ -166,6 +176,7 @@ int run(int argc, char** argv) {
   if (name == "logs") return logs(f.cluster, f.logs);
   if (name == "version") return version(f.version_output);
   if (name == "kubectl") return kubectl(f.cluster, verb->remaining());
+  if (name == "runtime") return oci_runtime(verb->remaining());
   if (name == "completion") return print_completion(app, f.shell);
   std::string action = verb->get_subcommands().front()->get_name();
   if (name == "token") {

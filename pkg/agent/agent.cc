@@ -51,9 +51,7 @@ class AgentImpl final : public Agent {
   Result<void> start() override {
     if (!options_.bundled_images.empty()) load_bundled_images();
     auto& nodes = informers_.informer({"", "v1", "nodes"});
-    nodes.add_handlers({[this](const client::ObjectPtr&, const client::ObjectPtr& now) { node_changed(now); },
-                        [this](const client::ObjectPtr&) { worker_.submit([this] { set_peers(); }); }});
-    nodes_ = &nodes;
+    nodes.add_handlers({[this](const client::ObjectPtr&, const client::ObjectPtr& now) { node_changed(now); }, {}});
     if (auto started = kubelet_->start(); !started) return started;
     informers_.start();
     return {};
@@ -99,11 +97,9 @@ class AgentImpl final : public Agent {
   // Informer thread: hands the work on.
   void node_changed(const client::ObjectPtr& node) {
     std::string cidr(json::get_string(node->value(), {"spec", "podCIDR"}));
-    if (cidr.empty()) return;
-    bool own = node->name() == options_.node_name;
-    worker_.submit([this, own, cidr] {
-      if (own && !network_) open_network(cidr);
-      set_peers();
+    if (cidr.empty() || node->name() != options_.node_name) return;
+    worker_.submit([this, cidr] {
+      if (!network_) open_network(cidr);
     });
   }
 
@@ -153,19 +149,6 @@ class AgentImpl final : public Agent {
       if (!known.contains(id)) (void)network_->detach(id);
   }
 
-  void set_peers() {
-    if (!network_) return;
-    std::vector<net::Peer> peers;
-    for (const client::ObjectPtr& node : nodes_->list()) {
-      if (node->name() == options_.node_name) continue;
-      net::Peer peer{std::string(node->name()), "", std::string(json::get_string(node->value(), {"spec", "podCIDR"}))};
-      for (const json::value& a : json::get_array(json::at(&node->value(), {"status", "addresses"})))
-        if (peer.node_ip.empty() && json::get_string(a, {"type"}) == "InternalIP") peer.node_ip = json::get_string(a, {"address"});
-      if (!peer.node_ip.empty() && !peer.pod_cidr.empty()) peers.push_back(std::move(peer));
-    }
-    if (auto set = network_->set_peers(peers); !set) log::warn(kRoom, "routes to other nodes could not be set", {{"error", set.error()}});
-  }
-
   const Options options_;
   client::Client& client_;
   Clock& clock_;
@@ -177,7 +160,6 @@ class AgentImpl final : public Agent {
   std::unique_ptr<dns::Server> dns_;
   std::unique_ptr<kubelet::Kubelet> kubelet_;
   client::InformerFactory informers_;
-  client::Informer* nodes_ = nullptr;
   Executor worker_;
 };
 
@@ -191,7 +173,13 @@ Result<std::unique_ptr<Agent>> Agent::create(Options options, client::Client& cl
 
 Result<void> clean_up(const Options& options) {
   // One failure must not keep the rest from being cleaned up.
-  auto containers = runtime::reset_runtime(runtime_options(options));
+  runtime::RuntimeOptions wanted = runtime_options(options);
+  // Containers give back what they hold of images. Without data there is nothing to give back, and none is made.
+  std::string images = options.data_dir + "/images";
+  auto store = runtime::open_image_store({file::exists(images) ? images : options.run_dir + "/images", ""});
+  if (!store) return fail(store.error().with_context("open the image store"));
+  wanted.images = store->get();
+  auto containers = runtime::reset_runtime(wanted);
   auto links = net::remove_all(options.network.prefix);
   (void)file::remove_tree(options.run_dir);
   if (!containers) return containers;

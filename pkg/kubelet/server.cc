@@ -228,6 +228,9 @@ void Endpoint::command(const http::Request& request, std::unique_ptr<http::Respo
     if (remote->stdout() != nullptr && session->out) outputs.emplace_back([&] { copy_out(session->out, *remote->stdout()); });
     if (remote->stderr() != nullptr && session->err) outputs.emplace_back([&] { copy_out(session->err, *remote->stderr()); });
     for (std::thread& t : outputs) t.join();
+    // A command that still writes after its client has gone must find its pipes broken, or it and this thread wait for ever.
+    session->out.reset();
+    session->err.reset();
     remote->finish(command_status(session->wait()));
   });
 }
