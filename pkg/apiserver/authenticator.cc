@@ -79,7 +79,8 @@ Result<auth::User> Authenticator::bootstrap_token(const std::string& token) cons
   if (std::string text = data("expiration"); !text.empty() && (!parse_time(text, expiration) || expiration < clock_.now())) return fail(api::unauthorized());
   if (data("usage-bootstrap-authentication") != "true") return fail(api::unauthorized());
   auth::User user{"system:bootstrap:" + id, "", {}, {}};
-  for (std::string_view group : split(data("auth-extra-groups"), ','))
+  std::string extra = data("auth-extra-groups");
+  for (std::string_view group : split(extra, ','))
     if (group.starts_with("system:bootstrappers:")) user.groups.emplace_back(group);
   user.groups.push_back("system:bootstrappers");
   user.groups.push_back("system:authenticated");

@@ -160,27 +160,10 @@ void SimulatedClock::advance(Duration by) {
 
 namespace {
 
-std::string format_with(SystemTime time, int digits) {
-  auto since = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-  int64_t seconds = since / 1'000'000'000;
-  int64_t nanos = since % 1'000'000'000;
-  if (nanos < 0) {
-    nanos += 1'000'000'000;
-    --seconds;
-  }
-  std::time_t t = seconds;
-  std::tm tm{};
-  gmtime_r(&t, &tm);
-  char text[96];
-  int n = std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-                        tm.tm_hour, tm.tm_min, tm.tm_sec);
-  std::string out(text, n);
-  if (digits > 0) {
-    std::snprintf(text, sizeof text, ".%09lld", static_cast<long long>(nanos));
-    out.append(text, 1 + digits);
-  }
-  out += 'Z';
-  return out;
+CalendarTime calendar(SystemTime time) {
+  auto since = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch());
+  auto seconds = std::chrono::floor<std::chrono::seconds>(since);
+  return {seconds.count(), static_cast<int32_t>((since - seconds).count())};
 }
 
 // Reads exactly `count` digits at `pos`.
@@ -201,11 +184,27 @@ bool literal(std::string_view text, size_t& pos, char c) {
 
 }  // namespace
 
-std::string format_time(SystemTime time) { return format_with(time, 0); }
-std::string format_micro_time(SystemTime time) { return format_with(time, 6); }
-std::string format_nano_time(SystemTime time) { return format_with(time, 9); }
+std::string format_calendar_time(CalendarTime time, int fraction) {
+  std::time_t t = time.seconds;
+  std::tm tm{};
+  gmtime_r(&t, &tm);
+  char text[96];
+  int n = std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+                        tm.tm_hour, tm.tm_min, tm.tm_sec);
+  std::string out(text, n);
+  if (fraction > 0) {
+    std::snprintf(text, sizeof text, ".%09d", time.nanos);
+    out.append(text, 1 + fraction);
+  }
+  out += 'Z';
+  return out;
+}
 
-bool parse_time(std::string_view text, SystemTime& time) {
+std::string format_time(SystemTime time) { return format_calendar_time(calendar(time), 0); }
+std::string format_micro_time(SystemTime time) { return format_calendar_time(calendar(time), 6); }
+std::string format_nano_time(SystemTime time) { return format_calendar_time(calendar(time), 9); }
+
+bool parse_calendar_time(std::string_view text, CalendarTime& time) {
   size_t p = 0;
   int year, month, day, hour, minute, second;
   if (!digits(text, p, 4, year) || !literal(text, p, '-') || !digits(text, p, 2, month) || !literal(text, p, '-') ||
@@ -245,9 +244,18 @@ bool parse_time(std::string_view text, SystemTime& time) {
   tm.tm_hour = hour;
   tm.tm_min = minute;
   tm.tm_sec = second;
-  int64_t seconds = timegm(&tm) - offset_seconds;
-  time = SystemTime(std::chrono::duration_cast<SystemTime::duration>(std::chrono::seconds(seconds) +
-                                                                     std::chrono::nanoseconds(nanos)));
+  time = {timegm(&tm) - offset_seconds, static_cast<int32_t>(nanos)};
+  return true;
+}
+
+bool parse_time(std::string_view text, SystemTime& time) {
+  CalendarTime t;
+  if (!parse_calendar_time(text, t)) return false;
+  constexpr int64_t kFirst = std::chrono::ceil<std::chrono::seconds>(SystemTime::min().time_since_epoch()).count();
+  constexpr int64_t kLast = std::chrono::floor<std::chrono::seconds>(SystemTime::max().time_since_epoch()).count() - 1;
+  if (t.seconds < kFirst) time = SystemTime::min();
+  else if (t.seconds > kLast) time = SystemTime::max();
+  else time = SystemTime(std::chrono::seconds(t.seconds) + std::chrono::duration_cast<SystemTime::duration>(std::chrono::nanoseconds(t.nanos)));
   return true;
 }
 

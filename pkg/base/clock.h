@@ -68,7 +68,17 @@ std::string format_time(SystemTime time);
 std::string format_micro_time(SystemTime time);
 // With nanoseconds, as CRI log lines have it.
 std::string format_nano_time(SystemTime time);
-// Reads any RFC 3339 time (fraction and offset allowed); false when malformed.
+// Reads any RFC 3339 time (fraction and offset allowed); false when malformed. A year that SystemTime cannot hold (before
+// 1678, after 2261) becomes the nearest time that it can.
 bool parse_time(std::string_view text, SystemTime& time);
+
+// A time of any of RFC 3339's years: SystemTime has nanoseconds in 64 bits, which is too short for what users may store.
+struct CalendarTime {
+  int64_t seconds = 0;  // since 1970, in UTC
+  int32_t nanos = 0;    // 0 … 999,999,999, also before 1970
+};
+// `fraction` is the number of digits after the seconds: 0, 6 or 9.
+std::string format_calendar_time(CalendarTime time, int fraction);
+bool parse_calendar_time(std::string_view text, CalendarTime& time);
 
 }  // namespace kcube

@@ -213,12 +213,12 @@ class Checker {
 
   static Result<void> time(json::value& value, const Field& field, const Type& owner, const std::string& path) {
     if (!value.is_string()) return mismatch(json_kind(value), owner, path, "string");
-    SystemTime t;
+    CalendarTime t;
     std::string_view text = json::view(value.get_string());
-    if (!parse_time(text, t))
+    if (!parse_calendar_time(text, t))
       return fail(Status::bad_request("parsing time \"" + std::string(text) + "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" +
                                       std::string(text) + "\" as \"2006\""));
-    value = json::key(field.kind == FieldKind::time ? format_time(t) : format_micro_time(t));
+    value = json::key(format_calendar_time(t, field.kind == FieldKind::time ? 0 : 6));
     return {};
   }
 

@@ -210,12 +210,11 @@ class Decoder {
     int64_t seconds = 0, nanos = 0;
     while (reader.next(raw)) (raw.number == 1 ? seconds : nanos) = static_cast<int64_t>(raw.value);
     // Go's zero time is an absent one.
-    if (bytes.empty() || seconds < -62135596800 / 2) {
+    if (bytes.empty() || (seconds == -62135596800 && nanos == 0)) {
       out = nullptr;
       return reader.ok();
     }
-    auto at = SystemTime(std::chrono::duration_cast<SystemTime::duration>(std::chrono::seconds(seconds) + std::chrono::nanoseconds(nanos)));
-    out = text(micro ? format_micro_time(at) : format_time(at));
+    out = text(format_calendar_time({seconds, static_cast<int32_t>(nanos)}, micro ? 6 : 0));
     return reader.ok();
   }
 

@@ -39,6 +39,19 @@ TEST(Time, ReadsWhatItWrites) {
   EXPECT_EQ(format_micro_time(time), "2026-02-28T21:59:58.123456Z");
 }
 
+TEST(Time, KeepsYearsThatSystemTimeCannotHold) {
+  CalendarTime time;
+  for (const char* text : {"0001-01-01T00:00:02.000001Z", "9999-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.500000Z"}) {
+    ASSERT_TRUE(parse_calendar_time(text, time)) << text;
+    EXPECT_EQ(format_calendar_time(time, 6), text);
+  }
+  SystemTime nearest;
+  ASSERT_TRUE(parse_time("0001-01-01T00:00:00Z", nearest));
+  EXPECT_EQ(nearest, SystemTime::min());
+  ASSERT_TRUE(parse_time("9999-01-01T00:00:00Z", nearest));
+  EXPECT_EQ(nearest, SystemTime::max());
+}
+
 TEST(Time, RefusesWhatIsNoTime) {
   SystemTime time;
   for (const char* text : {"", "2026", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00",
