@@ -70,7 +70,7 @@ Result<void> update_csr(json::object& object, const json::object& old, Write&) {
   return {};
 }
 
-// approval: conditions alone, each stamped when it first appears.
+// approval: metadata, and of the rest conditions alone, each stamped when it first appears.
 Result<void> approve_csr(json::object& object, const json::object& old, Write& write) {
   json::value fresh(std::move(object));
   object = old;
@@ -84,9 +84,7 @@ Result<void> approve_csr(json::object& object, const json::object& old, Write& w
     for (const char* name : {"lastUpdateTime", "lastTransitionTime"})
       if (json::get_string(c.if_contains(name)).empty()) c[name] = now;
   }
-  json::object& metadata = json::ensure_object(object, "metadata");
-  for (const char* name : {"resourceVersion", "managedFields"})
-    if (const json::value* v = json::at(&fresh, {"metadata", name})) metadata[name] = *v;
+  if (const json::value* metadata = json::find(&fresh, "metadata")) object["metadata"] = *metadata;
   return {};
 }
 
