@@ -56,6 +56,9 @@ void apply_static(json::value& value, const Type& type) {
       if (field.default_json.empty() || field.shape != Shape::single) continue;
       member = &object[json::key(field.name)];
       *member = parsed_default(field.default_json);
+    } else if (!field.default_json.empty() && member->is_string() && member->get_string().empty()) {
+      // To Go an empty text is an absent one.
+      *member = parsed_default(field.default_json);
     }
     if (field.kind == FieldKind::message) apply_static_to_member(*member, field);
   }
@@ -136,6 +139,23 @@ void default_pod_spec(json::object& spec, bool in_pod) {
       if (v.is_object() && v.get_object().size() == 1) v.get_object()["emptyDir"] = json::object();
 }
 
+// Limits of the whole pod: what it requests is what its containers do, else the limit.
+void default_pod_resources(json::object& spec) {
+  json::object* resources = child(spec, "resources");
+  json::object* limits = resources == nullptr ? nullptr : child(*resources, "limits");
+  if (limits == nullptr) return;
+  json::object requests;
+  for (const auto& limit : *limits) {
+    api::Quantity sum;
+    for (const json::value& c : json::get_array(spec.if_contains("containers")))
+      sum += api::Quantity::from_json(json::at(&c, {"resources", "requests", json::view(limit.key())}));
+    requests[limit.key()] = sum.zero() ? limit.value() : json::value(sum.to_string());
+  }
+  json::object& asked = json::ensure_object(*resources, "requests");
+  for (const auto& m : requests)
+    if (!asked.contains(m.key())) asked[m.key()] = m.value();
+}
+
 std::string qos_class(const json::object& spec) {
   bool any = false, guaranteed = true;
   for (std::string_view list : {"containers", "initContainers"}) {
@@ -158,6 +178,7 @@ void default_pod(json::object& pod) {
   json::object* spec = child(pod, "spec");
   if (spec == nullptr) return;
   default_pod_spec(*spec, true);
+  default_pod_resources(*spec);
   json::object& status = json::ensure_object(pod, "status");
   set_if_absent(status, "phase", "Pending");
   set_if_absent(status, "qosClass", json::key(qos_class(*child(pod, "spec"))));

@@ -12,6 +12,18 @@ struct Entry {
 // One row a resource; the rules are in validation_<topic>.cc.
 constexpr Entry kRules[] = {
     {"", "configmaps", validate_config_map},
+    {"", "endpoints", validate_endpoints},
+    {"", "persistentvolumeclaims", validate_persistent_volume_claim},
+    {"", "persistentvolumes", validate_persistent_volume},
+    {"", "pods", validate_pod},
+    {"", "replicationcontrollers", validate_replication_controller},
+    {"", "services", validate_service},
+    {"apps", "controllerrevisions", validate_controller_revision},
+    {"apps", "daemonsets", validate_daemon_set},
+    {"apps", "deployments", validate_deployment},
+    {"apps", "replicasets", validate_replica_set},
+    {"apps", "statefulsets", validate_stateful_set},
+    {"discovery.k8s.io", "endpointslices", validate_endpoint_slice},
 };
 
 }  // namespace

@@ -1,12 +1,11 @@
-// The rules of each resource, and the few helpers that all of them use. Private to machinery.
+// The rules of each resource: one function a resource, listed in validation.cc. Private to machinery.
 #pragma once
 
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "pkg/api/errors.h"
-#include "pkg/api/json.h"
+#include "pkg/apiserver/machinery/validation_cursor.h"
 
 namespace kcube::machinery {
 
@@ -18,9 +17,41 @@ struct Validation {
   std::vector<Cause>& causes;
 
   void add(Cause cause) const { causes.push_back(std::move(cause)); }
+  Cursor root() const { return {&object, "", causes}; }
+  Cursor operator[](std::string_view member) const { return root()[member]; }
+  // What `old` has at a path; null without one.
+  const json::value* before(std::initializer_list<std::string_view> path) const { return old == nullptr ? nullptr : json::at(old, path); }
+  bool creating() const { return old == nullptr; }
+  bool main() const { return subresource.empty(); }
 };
 using Rule = void (*)(const Validation&);
 
+// validation_pod*.cc
+void validate_pod(const Validation& v);
+void validate_pod_update(const Validation& v);
+void validate_binding(const Validation& v);
+// validation_workloads.cc
+void validate_deployment(const Validation& v);
+void validate_replica_set(const Validation& v);
+void validate_replication_controller(const Validation& v);
+void validate_stateful_set(const Validation& v);
+void validate_daemon_set(const Validation& v);
+void validate_controller_revision(const Validation& v);
+// validation_service.cc, validation_endpoints.cc
+void validate_service(const Validation& v);
+void validate_endpoints(const Validation& v);
+void validate_endpoint_slice(const Validation& v);
+// validation_storage.cc
+void validate_persistent_volume(const Validation& v);
+void validate_persistent_volume_claim(const Validation& v);
+// validation_config.cc
 void validate_config_map(const Validation& v);
+
+// Of several topics.
+void validate_claim_spec(const Cursor& spec);
+void validate_csi_driver_name(const Cursor& name);
+// A number, or a text like "25%"; of those the percentage.
+int64_t int_or_percent(const Cursor& v);
+void check_int_or_percent(const Cursor& v);
 
 }  // namespace kcube::machinery

@@ -1,0 +1,122 @@
+// Endpoints and EndpointSlices, and the addresses in them.
+#include "pkg/apiserver/machinery/validation_network.h"
+
+#include <arpa/inet.h>
+
+#include "pkg/api/names.h"
+#include "pkg/apiserver/machinery/validation_pod.h"
+#include "pkg/apiserver/machinery/validation_rules.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::machinery {
+namespace {
+
+constexpr size_t kMaxPorts = 20000, kMaxEndpoints = 1000, kMaxAddresses = 100, kMaxHints = 16;
+
+void validate_address(const Cursor& address) {
+  check_ip(address["ip"]);
+  if (!address["hostname"].empty()) address["hostname"].check(api::check_dns1123_label(address["hostname"].text()));
+  if (address["nodeName"].present()) address["nodeName"].check(api::check_dns1123_subdomain(address["nodeName"].text()));
+  check_endpoint_ip(address["ip"]);
+}
+
+void validate_slice_endpoint(const Cursor& endpoint, std::string_view type) {
+  Cursor addresses = endpoint["addresses"];
+  if (addresses.empty()) addresses.required("must contain at least 1 address");
+  if (addresses.size() > kMaxAddresses) addresses.too_many(kMaxAddresses);
+  for (const Cursor& address : addresses.items()) {
+    if (type == "FQDN") {
+      address.check(api::check_dns1123_subdomain(address.text()));
+      continue;
+    }
+    bool four = valid_ip_v4(address.text()), any = valid_ip(address.text());
+    if (!any) address.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    else if (type == "IPv4" && !four) address.invalid("must be an IPv4 address");
+    else if (type == "IPv6" && four) address.invalid("must be an IPv6 address");
+    if (any) check_endpoint_ip(address);
+  }
+  if (endpoint["nodeName"].present()) endpoint["nodeName"].check(api::check_dns1123_subdomain(endpoint["nodeName"].text()));
+  for (const auto& [key, value] : endpoint["deprecatedTopology"].members())
+    if (key == "kubernetes.io/hostname") value.forbidden("may not be set in deprecatedTopology");
+  if (!endpoint["hostname"].empty()) endpoint["hostname"].check(api::check_dns1123_label(endpoint["hostname"].text()));
+  Cursor zones = endpoint["hints"]["forZones"];
+  if (zones.size() > kMaxHints) zones.too_many(kMaxHints);
+  std::set<std::string_view> seen;
+  for (const Cursor& zone : zones.items()) {
+    zone["name"].check(api::check_label_value(zone["name"].text()));
+    if (!seen.insert(zone["name"].text()).second) zone["name"].duplicate();
+  }
+}
+
+void validate_slice_ports(const Cursor& ports) {
+  if (ports.size() > kMaxPorts) ports.too_many(kMaxPorts);
+  std::set<std::string_view> names;
+  for (const Cursor& port : ports.items()) {
+    Cursor name = port["name"];
+    if (!name.empty()) name.check(api::check_dns1123_label(name.text()));
+    if (!names.insert(name.text()).second) name.duplicate();
+    if (port["port"].present()) port["port"].port();
+    port["protocol"].one_of({"SCTP", "TCP", "UDP"});
+    if (port["appProtocol"].present()) port["appProtocol"].check(api::check_qualified_name(port["appProtocol"].text()));
+  }
+}
+
+}  // namespace
+
+bool valid_cidr(std::string_view text) {
+  size_t slash = text.find('/');
+  if (slash == std::string_view::npos) return false;
+  std::string_view address = text.substr(0, slash), bits = text.substr(slash + 1);
+  auto count = parse_int<int>(bits);
+  if (!count || *count < 0 || (bits.size() > 1 && bits.front() == '0')) return false;
+  return valid_ip_v4(address) ? *count <= 32 : valid_ip(address) && *count <= 128;
+}
+
+void check_cidr(const Cursor& cidr) {
+  if (!valid_cidr(cidr.text())) cidr.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+}
+
+void check_endpoint_ip(const Cursor& ip) {
+  std::string text(ip.text());
+  in_addr four;
+  in6_addr six;
+  if (inet_pton(AF_INET, text.c_str(), &four) == 1) {
+    uint32_t a = ntohl(four.s_addr);
+    if (a == 0) ip.invalid("may not be unspecified (0.0.0.0)");
+    else if (a >> 24 == 127) ip.invalid("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    else if (a >> 16 == 0xa9fe) ip.invalid("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    else if (a >> 8 == 0xe00000) ip.invalid("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+  } else if (inet_pton(AF_INET6, text.c_str(), &six) == 1) {
+    if (IN6_IS_ADDR_UNSPECIFIED(&six)) ip.invalid("may not be unspecified (::)");
+    else if (IN6_IS_ADDR_LOOPBACK(&six)) ip.invalid("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    else if (IN6_IS_ADDR_LINKLOCAL(&six)) ip.invalid("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    else if (IN6_IS_ADDR_MC_LINKLOCAL(&six)) ip.invalid("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+  }
+}
+
+void validate_endpoints(const Validation& v) {
+  for (const Cursor& subset : v["subsets"].items()) {
+    Cursor ready = subset["addresses"], waiting = subset["notReadyAddresses"], ports = subset["ports"];
+    if (ready.empty() && waiting.empty()) subset.required("must specify `addresses` or `notReadyAddresses`");
+    for (const Cursor& address : ready.items()) validate_address(address);
+    for (const Cursor& address : waiting.items()) validate_address(address);
+    for (const Cursor& port : ports.items()) {
+      if (ports.size() > 1 && port["name"].empty()) port["name"].required();
+      else if (!port["name"].empty()) port["name"].check(api::check_dns1123_label(port["name"].text()));
+      port["port"].port();
+      port["protocol"].one_of({"SCTP", "TCP", "UDP"});
+      if (port["appProtocol"].present()) port["appProtocol"].check(api::check_qualified_name(port["appProtocol"].text()));
+    }
+  }
+}
+
+void validate_endpoint_slice(const Validation& v) {
+  Cursor type = v["addressType"];
+  type.one_of({"FQDN", "IPv4", "IPv6"});
+  if (v["endpoints"].size() > kMaxEndpoints) v["endpoints"].too_many(kMaxEndpoints);
+  for (const Cursor& endpoint : v["endpoints"].items()) validate_slice_endpoint(endpoint, type.text());
+  validate_slice_ports(v["ports"]);
+  if (!v.creating()) type.unchanged(v.before({"addressType"}));
+}
+
+}  // namespace kcube::machinery
