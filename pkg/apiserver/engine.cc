@@ -229,7 +229,7 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     if (auto done = r.strategy->prepare_update(o, old->get_object(), write); !done) return abandoned(done.error());
   }
   machinery::apply_defaults(*r.stored, object);
-  if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && spec_differs(o, old->get_object()))
+  if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && r.subresource() != "binding" && spec_differs(o, old->get_object()))
     metadata_of(o)["generation"] = json::get_int(*old, {"metadata", "generation"}) + 1;
   auto causes = machinery::validate_metadata(*r.stored, object, old);
   for (Cause& cause : machinery::validate(r.subresource() == "scale" ? *r.stored : main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));

@@ -1,4 +1,6 @@
 // Starting one container: back-off, image, configuration, creation, start, hooks, probes.
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "pkg/base/file.h"
@@ -278,6 +280,8 @@ Result<runtime::ContainerConfig> PodWorker::configure(const core::v1::Pod& pod, 
   if (!message_path.empty()) {
     std::string message_file = dir + "/containers/" + config.name + "/" + std::to_string(config.attempt);
     if (auto r = file::write(message_file, "", 0666); !r) return fail(r.error());
+    // Whoever the container runs as writes there; the umask took that away.
+    if (::chmod(message_file.c_str(), 0666) != 0) return fail(Status::from_errno("chmod " + message_file));
     config.mounts.push_back({.container_path = message_path, .host_path = message_file});
     config.annotations["io.kubernetes.container.terminationMessageFile"] = message_file;
     config.annotations["io.kubernetes.container.terminationMessagePolicy"] = std::string(container.termination_message_policy());

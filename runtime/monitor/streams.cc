@@ -130,7 +130,8 @@ void OutputStream::take(std::string_view bytes) {
 }
 
 void OutputStream::log_rest() {
-  if (log_ && !line_.empty()) log_->line(name_, line_, false);
+  // No newline came: readers must not make one up. Source: containerd tags it partial, and the kubelet's messages rely on it.
+  if (log_ && !line_.empty()) log_->line(name_, line_, true);
   if (log_) log_->flush();
   line_.clear();
 }

@@ -1,4 +1,6 @@
 // Strategies of a few lines each.
+#include <algorithm>
+
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/strategy.h"
 #include "pkg/base/strings.h"
@@ -6,7 +8,10 @@
 namespace kcube::apiserver {
 namespace {
 
+// The finalizer keeps a deleted namespace until its controller has emptied it.
 Result<void> create_namespace(json::object& object, Write&) {
+  json::array& finalizers = json::ensure_array(json::ensure_object(object, "spec"), "finalizers");
+  if (std::ranges::none_of(finalizers, [](const json::value& f) { return json::get_string(&f) == "kubernetes"; })) finalizers.push_back("kubernetes");
   json::ensure_object(object, "status")["phase"] = "Active";
   return {};
 }
