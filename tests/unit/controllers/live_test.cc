@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "pkg/apiserver/apiserver.h"
 #include "pkg/auth/auth.h"
+#include "pkg/base/log.h"
 #include "pkg/base/strings.h"
 #include "pkg/client/informer.h"
 #include "pkg/controllers/set.h"
@@ -19,9 +22,46 @@ namespace {
 
 using namespace client::resources;
 
+// Counts what the controllers ask for, so that a test can see that they are at rest.
+class CountingClient final : public client::Client {
+ public:
+  explicit CountingClient(client::Client& inner) : inner_(inner) {}
+  Result<api::ObjectPtr> get(const api::GroupVersionResource& r, std::string_view ns, std::string_view name) override { return inner_.get(r, ns, name); }
+  Result<client::ObjectList> list(const api::GroupVersionResource& r, std::string_view ns, const client::ListOptions& o) override { return inner_.list(r, ns, o); }
+  Result<api::ObjectPtr> create(const api::GroupVersionResource& r, std::string_view ns, const json::value& v, std::string_view sub, std::string_view name) override {
+    return count("create", r), inner_.create(r, ns, v, sub, name);
+  }
+  Result<api::ObjectPtr> update(const api::GroupVersionResource& r, std::string_view ns, std::string_view name, const json::value& v, std::string_view sub) override {
+    return count("update " + std::string(sub), r), inner_.update(r, ns, name, v, sub);
+  }
+  Result<api::ObjectPtr> patch(const api::GroupVersionResource& r, std::string_view ns, std::string_view name, client::PatchType t, const json::value& v, std::string_view sub) override {
+    return count("patch", r), inner_.patch(r, ns, name, t, v, sub);
+  }
+  Result<void> remove(const api::GroupVersionResource& r, std::string_view ns, std::string_view name, const client::DeleteOptions& o) override {
+    return count("delete", r), inner_.remove(r, ns, name, o);
+  }
+  Result<std::unique_ptr<client::Watch>> watch(const api::GroupVersionResource& r, std::string_view ns, const client::ListOptions& o, std::function<void(const client::WatchEvent&)> sink) override {
+    return inner_.watch(r, ns, o, std::move(sink));
+  }
+  std::map<std::string, int> counts() {
+    std::lock_guard lock(mutex_);
+    return counts_;
+  }
+
+ private:
+  void count(const std::string& verb, const api::GroupVersionResource& r) {
+    std::lock_guard lock(mutex_);
+    ++counts_[verb + " " + r.group_resource()];
+  }
+  client::Client& inner_;
+  std::mutex mutex_;
+  std::map<std::string, int> counts_;
+};
+
 class Live : public testing::Test {
  protected:
   void SetUp() override {
+    if (std::getenv("KCUBE_TEST_LOG")) log::set_level(log::Level::info);  // to see what is tried again
     char pattern[] = "/tmp/kc-controllers-XXXXXX";
     directory_ = mkdtemp(pattern);
     auto store = store::open_sqlite({.path = directory_ + "/store.db"});
@@ -46,7 +86,8 @@ class Live : public testing::Test {
     Options set;
     set.ca_pem = ca.certificate_pem;
     set.ca_key_pem = ca.key_pem;
-    set_ = ControllerSet::create(*client_, RealClock::instance(), set);
+    counting_ = std::make_unique<CountingClient>(*client_);
+    set_ = ControllerSet::create(*counting_, RealClock::instance(), set);
     set_->start();
   }
   void TearDown() override {
@@ -109,6 +150,7 @@ class Live : public testing::Test {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<apiserver::Server> server_;
   std::unique_ptr<client::Client> client_;
+  std::unique_ptr<CountingClient> counting_;
   std::unique_ptr<ControllerSet> set_;
 };
 
@@ -173,6 +215,36 @@ TEST_F(Live, JobsCompleteAndSetsRun) {
   EXPECT_TRUE(played([&] {
     return std::ranges::none_of(list(kPods, "default"), [](const auto& p) { return api::controller_of(p->value()).kind == "Job"; });
   }));
+}
+
+TEST_F(Live, NothingIsWrittenWhenNothingHappens) {
+  ASSERT_TRUE(eventually([&] { return get(kServiceAccounts, "default", "default") != nullptr; }));
+  make(kNodes, "", R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"}})");
+  make(kDeployments, "default", std::string(R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replicas":20,)") + kTemplate + "}}");
+  make(kServices, "default", R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":{"type":"LoadBalancer","selector":{"app":"web"},"ports":[{"port":80}]}})");
+  make(kStatefulSets, "default", R"({"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"s"},"spec":{"replicas":2,"serviceName":"s","selector":{"matchLabels":{"app":"s"}},
+    "template":{"metadata":{"labels":{"app":"s"}},"spec":{"containers":[{"name":"c","image":"v1"}]}}}})");
+  make(kDaemonSets, "default", R"({"apiVersion":"apps/v1","kind":"DaemonSet","metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"app":"d"}},
+    "template":{"metadata":{"labels":{"app":"d"}},"spec":{"tolerations":[{"operator":"Exists"}],"containers":[{"name":"c","image":"v1"}]}}}})");
+  make(kJobs, "default", R"({"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"j"},"spec":{"completions":3,"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"v1"}]}}}})");
+  make(kCronJobs, "default", R"({"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"c"},"spec":{"schedule":"0 0 1 1 *","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"v1"}]}}}}}})");
+  make(kReplicationControllers, "default", R"({"apiVersion":"v1","kind":"ReplicationController","metadata":{"name":"rc"},"spec":{"replicas":1,"selector":{"app":"rc"},
+    "template":{"metadata":{"labels":{"app":"rc"}},"spec":{"containers":[{"name":"c","image":"v1"}]}}}})");
+  make(kResourceQuotas, "default", R"({"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"q"},"spec":{"hard":{"pods":"100","requests.cpu":"3000m"}}})");
+  make(kPodDisruptionBudgets, "default", R"({"apiVersion":"policy/v1","kind":"PodDisruptionBudget","metadata":{"name":"b"},"spec":{"maxUnavailable":"10%","selector":{"matchLabels":{"app":"web"}}}})");
+  make(kPersistentVolumes, "", R"({"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"v"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"hostPath":{"path":"/x"}}})");
+  make(kPersistentVolumeClaims, "default", R"({"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})");
+  ASSERT_TRUE(played([&] { return number(kDeployments, "web", {"status", "availableReplicas"}) == 20 && number(kStatefulSets, "s", {"status", "readyReplicas"}) == 2 &&
+                                  condition_is(get(kJobs, "default", "j")->value(), "Complete"); }));
+  // Two looks with the same counts, some time apart: whoever writes in a circle does so every few milliseconds.
+  std::map<std::string, int> before;
+  EXPECT_TRUE(eventually([&] {
+    before = counting_->counts();
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    return counting_->counts() == before;
+  }));
+  for (const auto& [what, count] : counting_->counts())
+    if (std::getenv("KCUBE_TEST_LOG")) std::printf("%6d %s\n", count, what.c_str());
 }
 
 TEST_F(Live, ClaimsAreBoundToALocalDirectory) {
