@@ -59,7 +59,8 @@ constexpr std::string_view kLabelValueRule =
 
 std::string check_dns1123_label(std::string_view text) {
   if (text.size() > 63) return too_long(63);
-  return is_label(text) ? "" : std::string(kLabelRule);
+  if (is_label(text)) return {};
+  return is_subdomain(text) ? "must not contain dots" : std::string(kLabelRule);
 }
 
 std::string check_dns1123_subdomain(std::string_view text) {

@@ -146,6 +146,7 @@ void default_pod_resources(json::object& spec) {
   if (limits == nullptr) return;
   json::object requests;
   for (const auto& limit : *limits) {
+    if (limit.key() != "cpu" && limit.key() != "memory" && !limit.key().starts_with("hugepages-")) continue;
     api::Quantity sum;
     for (const json::value& c : json::get_array(spec.if_contains("containers")))
       sum += api::Quantity::from_json(json::at(&c, {"resources", "requests", json::view(limit.key())}));
@@ -204,6 +205,7 @@ void default_service(json::object& service) {
       if (unset) port["targetPort"] = json::get_int(port.if_contains("port"));
     }
   }
+  if (text(*spec, "sessionAffinity") == "None") spec->erase("sessionAffinityConfig");
   if (text(*spec, "sessionAffinity") == "ClientIP") {
     json::object& client = json::ensure_object(json::ensure_object(*spec, "sessionAffinityConfig"), "clientIP");
     set_if_absent(client, "timeoutSeconds", 10800);

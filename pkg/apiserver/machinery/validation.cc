@@ -23,6 +23,8 @@ constexpr Entry kRules[] = {
     {"apps", "deployments", validate_deployment},
     {"apps", "replicasets", validate_replica_set},
     {"apps", "statefulsets", validate_stateful_set},
+    {"batch", "cronjobs", validate_cron_job},
+    {"batch", "jobs", validate_job},
     {"discovery.k8s.io", "endpointslices", validate_endpoint_slice},
 };
 

@@ -68,6 +68,10 @@ void Cursor::invalid_text(std::string_view shown, std::string_view detail) const
   causes_->push_back(api::field_invalid(path_, json::value(json::key(shown)), detail));
 }
 
+void Cursor::invalid_omitted(std::string_view detail) const {
+  causes_->push_back({"FieldValueInvalid", "Invalid value: " + std::string(detail), path_});
+}
+
 void Cursor::forbidden(std::string_view detail) const { causes_->push_back(api::field_forbidden(path_, detail)); }
 
 void Cursor::duplicate() const { causes_->push_back(api::field_duplicate(path_, value_ == nullptr ? json::value("") : *value_)); }

@@ -43,6 +43,7 @@ class Cursor {
   void invalid(std::string_view detail) const;           // shows the value that is here, "" where there is none
   void invalid(const json::value& shown, std::string_view detail) const;
   void invalid_text(std::string_view shown, std::string_view detail) const;
+  void invalid_omitted(std::string_view detail) const;   // shows no value
   void forbidden(std::string_view detail) const;
   void duplicate() const;
   void not_found(std::string_view detail = {}) const;

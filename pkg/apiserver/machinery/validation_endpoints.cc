@@ -15,6 +15,7 @@ constexpr size_t kMaxPorts = 20000, kMaxEndpoints = 1000, kMaxAddresses = 100, k
 
 void validate_address(const Cursor& address) {
   check_ip(address["ip"]);
+  if (!valid_ip(address["ip"].text())) address["ip"].invalid("must be a valid IP address");
   if (!address["hostname"].empty()) address["hostname"].check(api::check_dns1123_label(address["hostname"].text()));
   if (address["nodeName"].present()) address["nodeName"].check(api::check_dns1123_subdomain(address["nodeName"].text()));
   check_endpoint_ip(address["ip"]);
@@ -31,8 +32,8 @@ void validate_slice_endpoint(const Cursor& endpoint, std::string_view type) {
     }
     bool four = valid_ip_v4(address.text()), any = valid_ip(address.text());
     if (!any) address.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-    else if (type == "IPv4" && !four) address.invalid("must be an IPv4 address");
-    else if (type == "IPv6" && four) address.invalid("must be an IPv6 address");
+    else if (type == "IPv4" && !four) address.renamed(addresses.path()).invalid("must be an IPv4 address");
+    else if (type == "IPv6" && four) address.renamed(addresses.path()).invalid("must be an IPv6 address");
     if (any) check_endpoint_ip(address);
   }
   if (endpoint["nodeName"].present()) endpoint["nodeName"].check(api::check_dns1123_subdomain(endpoint["nodeName"].text()));
@@ -55,9 +56,8 @@ void validate_slice_ports(const Cursor& ports) {
     Cursor name = port["name"];
     if (!name.empty()) name.check(api::check_dns1123_label(name.text()));
     if (!names.insert(name.text()).second) name.duplicate();
-    if (port["port"].present()) port["port"].port();
     port["protocol"].one_of({"SCTP", "TCP", "UDP"});
-    if (port["appProtocol"].present()) port["appProtocol"].check(api::check_qualified_name(port["appProtocol"].text()));
+    if (port["appProtocol"].present()) validate_label_key(port["appProtocol"]);
   }
 }
 
@@ -105,7 +105,7 @@ void validate_endpoints(const Validation& v) {
       else if (!port["name"].empty()) port["name"].check(api::check_dns1123_label(port["name"].text()));
       port["port"].port();
       port["protocol"].one_of({"SCTP", "TCP", "UDP"});
-      if (port["appProtocol"].present()) port["appProtocol"].check(api::check_qualified_name(port["appProtocol"].text()));
+      if (port["appProtocol"].present()) validate_label_key(port["appProtocol"]);
     }
   }
 }

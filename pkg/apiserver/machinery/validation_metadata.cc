@@ -23,7 +23,8 @@ NameRule name_rule(const ResourceInfo& r) {
   };
   static constexpr Exception kExceptions[] = {
       {"", "namespaces", api::check_dns1123_label},
-      {"", "services", api::check_dns1035_label},
+      {"apps", "statefulsets", api::check_dns1123_label},
+      {"", "services", api::check_dns1123_label},
       {"rbac.authorization.k8s.io", "roles", api::check_path_segment},
       {"rbac.authorization.k8s.io", "rolebindings", api::check_path_segment},
       {"rbac.authorization.k8s.io", "clusterroles", api::check_path_segment},

@@ -114,7 +114,7 @@ void validate_others(const PodContext& pod) {
   spec["restartPolicy"].one_of({"Always", "OnFailure", "Never"});
   validate_dns(spec);
   for (const Cursor& gate : spec["readinessGates"].items())
-    gate["conditionType"].check(api::check_qualified_name(gate["conditionType"].text()));
+    validate_label_key(gate["conditionType"]);
   if (Cursor deadline = spec["activeDeadlineSeconds"]; deadline.present()) deadline.between(1, std::numeric_limits<int32_t>::max());
   for (const Cursor& alias : spec["hostAliases"].items()) {
     check_ip(alias["ip"]);

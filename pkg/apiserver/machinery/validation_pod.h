@@ -42,6 +42,7 @@ void validate_scheduling(const PodContext& pod);
 
 // Of use elsewhere.
 void validate_label_selector(const Cursor& selector, bool check_values = true);
+void validate_label_key(const Cursor& key);          // any qualified name
 void validate_labels(const Cursor& labels);          // a map of label keys and values
 void validate_annotations(const Cursor& annotations);
 void validate_node_selector(const Cursor& selector);

@@ -8,7 +8,6 @@
 namespace kcube::machinery {
 namespace {
 
-void validate_label_key(const Cursor& key) { key.check(api::check_qualified_name(key.text())); }
 
 void validate_weight(const Cursor& weight) {
   if (weight.number() < 1 || weight.number() > 100) weight.invalid(json::value(weight.number()), "must be in the range 1-100");
@@ -120,6 +119,12 @@ void validate_spread(const Cursor& constraints) {
 
 }  // namespace
 
+void validate_label_key(const Cursor& key) {
+  key.check(api::check_qualified_name(key.text()));
+  // Of an empty name the real server says what it should look like as well.
+  if (key.text().empty()) key.invalid_text("", api::check_qualified_name("-"));
+}
+
 void validate_labels(const Cursor& labels) {
   for (const auto& [key, value] : labels.members()) {
     Cursor at = value.renamed(labels.path());
@@ -203,7 +208,7 @@ void validate_scheduling(const PodContext& pod) {
   std::set<std::string_view> gates;
   for (const Cursor& gate : pod.spec["schedulingGates"].items()) {
     Cursor name = gate["name"].renamed(gate.path());
-    name.check(api::check_qualified_name(name.text()));
+    validate_label_key(name);
     if (!gates.insert(name.text()).second) name.duplicate();
   }
 }

@@ -37,6 +37,9 @@ void validate_replication_controller(const Validation& v);
 void validate_stateful_set(const Validation& v);
 void validate_daemon_set(const Validation& v);
 void validate_controller_revision(const Validation& v);
+// validation_batch.cc
+void validate_job(const Validation& v);
+void validate_cron_job(const Validation& v);
 // validation_service.cc, validation_endpoints.cc
 void validate_service(const Validation& v);
 void validate_endpoints(const Validation& v);
@@ -50,6 +53,9 @@ void validate_config_map(const Validation& v);
 // Of several topics.
 void validate_claim_spec(const Cursor& spec);
 void validate_csi_driver_name(const Cursor& name);
+// What is wrong with a schedule, or nothing.
+std::string check_cron_schedule(std::string_view text);
+bool known_time_zone(std::string_view name);
 // A number, or a text like "25%"; of those the percentage.
 int64_t int_or_percent(const Cursor& v);
 void check_int_or_percent(const Cursor& v);

@@ -38,15 +38,18 @@ void validate_ports(const Cursor& spec) {
     port["port"].port();
     port["protocol"].one_of({"SCTP", "TCP", "UDP"});
     validate_port_or_name(port["targetPort"]);
-    if (port["appProtocol"].present()) port["appProtocol"].check(api::check_qualified_name(port["appProtocol"].text()));
+    if (port["appProtocol"].present()) validate_label_key(port["appProtocol"]);
   }
 }
 
-void check_port_duplicates(const Cursor& spec) {
+void check_port_duplicates(const Validation& v) {
+  Cursor spec = v["spec"];
+  // Changing the type lets go of the ports of nodes.
+  bool new_type = !v.creating() && json::get_string(v.before({"spec", "type"})) != spec["type"].text();
   std::set<std::pair<std::string_view, int64_t>> node_ports, ports;
   for (const Cursor& port : spec["ports"].items()) {
     Cursor node_port = port["nodePort"];
-    if (spec["type"].text() == "ClusterIP" && node_port.number() != 0) node_port.forbidden("may not be used when `type` is 'ClusterIP'");
+    if (spec["type"].text() == "ClusterIP" && node_port.number() != 0 && !new_type) node_port.forbidden("may not be used when `type` is 'ClusterIP'");
     if (node_port.number() != 0 && !node_ports.insert({port["protocol"].text(), node_port.number()}).second) node_port.duplicate();
     if (ports.insert({port["protocol"].text(), port["port"].number()}).second) continue;
     json::object shown{{"port", port["port"].number()}, {"protocol", json::key(port["protocol"].text())}};
@@ -136,17 +139,23 @@ void validate_source_ranges(const Validation& v) {
   }
 }
 
-void validate_traffic(const Cursor& spec) {
+// A member that an earlier type needed and that nobody has touched: a change of type lets go of it.
+bool left_over(const Validation& v, const Cursor& at, std::string_view member) {
+  return !v.creating() && same(at.value(), v.before({"spec", member}));
+}
+
+void validate_traffic(const Validation& v) {
+  Cursor spec = v["spec"];
   std::string_view type = spec["type"].text();
   bool external = type == "LoadBalancer" || type == "NodePort" || (type == "ClusterIP" && !spec["externalIPs"].empty());
   Cursor policy = spec["externalTrafficPolicy"], health = spec["healthCheckNodePort"];
   if (!external) {
-    if (!policy.empty()) policy.invalid("may only be set for externally-accessible services");
+    if (!policy.empty() && !left_over(v, policy, "externalTrafficPolicy")) policy.invalid("may only be set for externally-accessible services");
   } else {
     policy.one_of({"Cluster", "Local"});
   }
   if (!(type == "LoadBalancer" && policy.text() == "Local")) {
-    if (health.number() != 0) health.invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+    if (health.number() != 0 && !left_over(v, health, "healthCheckNodePort")) health.invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
   } else if (health.number() != 0) {
     health.port();
   }
@@ -164,12 +173,12 @@ void validate_balancer_class(const Validation& v) {
   bool balancer = spec["type"].text() == "LoadBalancer";
   const json::value* before = v.before({"spec", "loadBalancerClass"});
   if (!v.creating() && balancer && json::get_string(v.before({"spec", "type"})) == "LoadBalancer") {
-    name.unchanged(before, "may not change once set");
+    if (!same(name.value(), before)) name.invalid(name.present() ? *name.value() : json::value(nullptr), "may not change once set");
     if (before != nullptr) return;
   }
-  if (!name.present()) return;
+  if (!name.present() || left_over(v, name, "loadBalancerClass")) return;
   if (!balancer) return name.forbidden("may only be used when `type` is 'LoadBalancer'");
-  name.check(api::check_qualified_name(name.text()));
+  validate_label_key(name);
 }
 
 // Addresses stay while a service keeps having them.
@@ -182,7 +191,9 @@ void check_update(const Validation& v) {
   Cursor now = spec["clusterIPs"];
   std::vector<Cursor> list = now.items();
   Cursor first = now.renamed(now.path() + "[0]");
-  if (before.size() == list.size()) {
+  if (list.empty() || list[0].text() != spec["clusterIP"].text()) {
+    // Said already: the first of them is not the one address.
+  } else if (before.size() == list.size()) {
     for (size_t i = 0; i < list.size(); ++i)
       if (list[i].text() != json::get_string(&before[i])) now.renamed(list[i].path()).invalid("may not change once set");
   } else if (list.empty()) {
@@ -220,12 +231,13 @@ void validate_service(const Validation& v) {
   validate_cluster_ips(spec);
   validate_external_ips(spec);
   spec["type"].one_of({"ClusterIP", "ExternalName", "LoadBalancer", "NodePort"});
-  check_port_duplicates(spec);
+  check_port_duplicates(v);
   validate_source_ranges(v);
-  if (spec["allocateLoadBalancerNodePorts"].present() && spec["type"].text() != "LoadBalancer")
-    spec["allocateLoadBalancerNodePorts"].forbidden("may only be used when `type` is 'LoadBalancer'");
+  if (Cursor allocate = spec["allocateLoadBalancerNodePorts"];
+      allocate.present() && spec["type"].text() != "LoadBalancer" && !left_over(v, allocate, "allocateLoadBalancerNodePorts"))
+    allocate.forbidden("may only be used when `type` is 'LoadBalancer'");
   validate_balancer_class(v);
-  validate_traffic(spec);
+  validate_traffic(v);
 }
 
 }  // namespace kcube::machinery

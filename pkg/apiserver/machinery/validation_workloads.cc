@@ -17,10 +17,17 @@ void validate_lasting_template(const Cursor& pod_template, std::string_view kind
     spec["activeDeadlineSeconds"].forbidden("activeDeadlineSeconds in " + std::string(kind) + " is not Supported");
 }
 
+// Every key and value is one that a label can have.
+bool selector_is_sound(const json::value* selector) {
+  std::vector<Cause> causes;
+  validate_label_selector(Cursor(selector, "", causes));
+  return causes.empty();
+}
+
 void check_selector_matches(const Cursor& spec) {
   auto selector = api::LabelSelector::from_json(spec["selector"].value());
   Cursor labels = spec["template"]["metadata"]["labels"];
-  if (!selector) {
+  if (!selector || !selector_is_sound(spec["selector"].value())) {
     spec["selector"].invalid("invalid label selector");
   } else if (!selector->everything() && !selector->matches(labels.value())) {
     static const json::value kNone(nullptr);
@@ -93,11 +100,6 @@ void validate_stateful_strategy(const Cursor& strategy) {
     if (rolling.present()) rolling.invalid("only allowed for updateStrategy 'RollingUpdate'");
   } else if (type == "RollingUpdate") {
     rolling["partition"].non_negative();
-    Cursor most = rolling["maxUnavailable"];
-    if (!most.present()) return;
-    check_int_or_percent(most);
-    if (int_or_percent(most) == 0) most.invalid("cannot be 0");
-    check_not_above_all(most);
   } else {
     strategy.invalid("must be 'RollingUpdate' or 'OnDelete'");
   }
