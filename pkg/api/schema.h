@@ -35,6 +35,7 @@ struct Field {
   bool atomic = false;                       // one value to server-side apply even where its kind is not: maps of strings
   bool patch_merge = false;                  // strategic merge: lists merge by patch_merge_key, or as sets without one
   bool patch_retain_keys = false;
+  bool pointer = false;                      // of scalars: a zero in protobuf was set by someone
   // Protobuf field number, 0 when there is none. A member that stands in a nested message there has the numbers of the
   // whole way, 16 bits each: 2.4 is 2 << 16 | 4.
   uint64_t proto = 0;

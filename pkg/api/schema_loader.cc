@@ -138,6 +138,7 @@ class SchemaLoader {
       else if (w == "atomic") field.atomic = true;
       else if (w == "set") field.list_type = ListType::set;
       else if (w == "granular") field.granular = true;
+      else if (w == "pointer") field.pointer = true;
       else if (w.starts_with("map(")) {
         field.list_type = ListType::map;
         pending.keys = split(w.substr(4, w.size() - 5), ',');

@@ -119,7 +119,11 @@ class Decoder {
   bool member(const Field& field, const Raw& raw, json::object& out, int depth) {
     json::value& slot = out[json::key(field.name)];
     switch (field.shape) {
-      case Shape::single: return one(field, raw, slot, depth);
+      case Shape::single:
+        if (!one(field, raw, slot, depth)) return false;
+        // Go writes members that nobody set as zeros; JSON leaves them out.
+        if (!field.pointer && !field.required && is_zero(slot)) out.erase(json::key(field.name));
+        return true;
       case Shape::list:
         if (!slot.is_array()) slot = json::array();
         return element(field, raw, slot.get_array(), depth);
@@ -129,6 +133,10 @@ class Decoder {
         return entry(field, raw, slot.get_object(), depth);
     }
     return false;
+  }
+
+  static bool is_zero(const json::value& v) {
+    return (v.is_string() && v.get_string().empty()) || (v.is_bool() && !v.get_bool()) || (v.is_int64() && v.get_int64() == 0);
   }
 
   // Numbers may come packed.
