@@ -9,6 +9,7 @@ namespace {
 constexpr const AdmissionPlugin* kPlugins[] = {
     &kNamespaceLifecycle, &kLimitRanger,         &kServiceAccount,           &kNodeRestriction, &kTaintNodesByCondition,
     &kPriority,           &kDefaultTolerationSeconds, &kDefaultStorageClass, &kCertificates,    &kDefaultIngressClass,
+    &kRuntimeClass,
 };
 
 }  // namespace

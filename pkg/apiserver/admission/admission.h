@@ -29,7 +29,7 @@ struct AdmissionPlugin {
   Result<void> (*admit)(Admission&);
 };
 extern const AdmissionPlugin kNamespaceLifecycle, kServiceAccount, kLimitRanger, kNodeRestriction, kDefaultTolerationSeconds, kPriority,
-    kTaintNodesByCondition, kDefaultStorageClass, kDefaultIngressClass, kCertificates;
+    kTaintNodesByCondition, kDefaultStorageClass, kDefaultIngressClass, kCertificates, kRuntimeClass;
 
 Result<void> mutate(Admission& admission);
 Result<void> admit(Admission& admission);
