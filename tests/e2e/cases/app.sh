@@ -1,0 +1,269 @@
+# Point 4: a real application: configuration as environment and as files, probes, limits, an init container, a service.
+
+setup() {
+  start_cluster
+  load_busybox
+  k create configmap settings --from-literal=GREETING=hello --from-literal=page='from a file'
+  k create secret generic hush --from-literal=PASSWORD=sesame
+  k apply -f - <<'Y'
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: shop}}
+  strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec:
+      terminationGracePeriodSeconds: 5
+      initContainers:
+      - name: prepare
+        image: kcube.io/busybox:1
+        command: [sh, -c, 'echo "$GREETING $PASSWORD $(hostname)" >/www/index.html']
+        env:
+        - {name: GREETING, valueFrom: {configMapKeyRef: {name: settings, key: GREETING}}}
+        - {name: PASSWORD, valueFrom: {secretKeyRef: {name: hush, key: PASSWORD}}}
+        volumeMounts: [{name: www, mountPath: /www}]
+      containers:
+      - name: web
+        image: kcube.io/busybox:1
+        command: [httpd, -f, -p, "8080", -h, /www]
+        envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: hush}}]
+        env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}, {name: LIMIT, valueFrom: {resourceFieldRef: {resource: limits.memory}}}]
+        ports: [{name: http, containerPort: 8080}]
+        resources: {limits: {cpu: 200m, memory: 32Mi}, requests: {cpu: 10m, memory: 8Mi}}
+        startupProbe: {exec: {command: [test, -s, /www/index.html]}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
+        livenessProbe: {tcpSocket: {port: http}, periodSeconds: 2}
+        lifecycle: {preStop: {exec: {command: [sleep, "1"]}}}
+        volumeMounts:
+        - {name: www, mountPath: /www}
+        - {name: settings, mountPath: /etc/settings}
+        - {name: hush, mountPath: /etc/hush, readOnly: true}
+      volumes:
+      - {name: www, emptyDir: {}}
+      - {name: settings, configMap: {name: settings}}
+      - {name: hush, secret: {secretName: hush, defaultMode: 0400}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec: {selector: {app: shop}, ports: [{name: http, port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: headless}
+spec: {clusterIP: None, selector: {app: shop}, ports: [{name: http, port: 80, targetPort: http}]}
+Y
+  k rollout status deployment/shop --timeout=60s
+  busybox_pod client 'while true; do sleep 1; done'
+  ready pod/client
+}
+
+vip() { field svc/shop '{.spec.clusterIP}'; }
+from_client() { k exec client -- "$@"; }
+shop_pod() { k get pods -l app=shop --field-selector status.phase=Running -o name | head -1; }
+
+case_pods_run_and_are_ready() {
+  same "$(field deployment/shop '{.status.readyReplicas}')" 3
+  same "$(k get pods -l app=shop --no-headers | grep -c '1/1 *Running *0')" 3
+}
+
+case_config_and_secrets_as_env_and_files() {
+  local pod; pod=$(shop_pod)
+  has "$(k exec "$pod" -c web -- env)" GREETING=hello
+  has "$(k exec "$pod" -c web -- env)" PASSWORD=sesame
+  has "$(k exec "$pod" -c web -- env)" NODE=node1
+  has "$(k exec "$pod" -c web -- env)" LIMIT=33554432
+  has "$(k exec "$pod" -c web -- env)" SHOP_SERVICE_HOST= || true   # only for services older than the pod
+  same "$(k exec "$pod" -c web -- cat /etc/settings/page)" "from a file"
+  same "$(k exec "$pod" -c web -- cat /etc/hush/PASSWORD)" sesame
+  has "$(k exec "$pod" -c web -- ls -lL /etc/hush/PASSWORD)" "-r--------"
+  refused "Read-only" k exec "$pod" -c web -- touch /etc/hush/x
+}
+
+case_the_init_container_ran_first() {
+  same "$(k exec "$(shop_pod)" -c web -- cat /www/index.html | cut -d' ' -f1,2)" "hello sesame"
+  same "$(field "$(shop_pod)" '{.status.initContainerStatuses[0].state.terminated.reason}')" Completed
+}
+
+case_vip_and_name_answer_from_a_pod() {
+  eventually 10 contains "hello sesame" from_client wget -qO- -T 5 "http://$(vip)/"
+  has "$(from_client wget -qO- -T 5 http://shop/)" "hello sesame"
+  has "$(from_client wget -qO- -T 5 http://shop.default.svc.cluster.local/)" "hello sesame"
+  has "$(from_client nslookup kubernetes.default.svc.cluster.local)" 10.43.0.1
+}
+
+case_vip_and_name_answer_from_the_host() {
+  has "$(on_host 1 curl -s -m 5 "http://$(vip)/")" "hello sesame"
+  same "$(on_host 1 dig +short +time=3 shop.default.svc.cluster.local @10.43.0.10)" "$(vip)"
+  same "$(on_host 1 dig +short +tcp +time=3 shop.default.svc.cluster.local @10.43.0.10)" "$(vip)"
+}
+
+case_headless_names_and_srv() {
+  same "$(on_host 1 dig +short headless.default.svc.cluster.local @10.43.0.10 | sort | tr '\n' ' ')" \
+    "$(k get pods -l app=shop -o 'jsonpath={range .items[*]}{.status.podIP}{"\n"}{end}' | sort | tr '\n' ' ')"
+  has "$(on_host 1 dig +short SRV _http._tcp.shop.default.svc.cluster.local @10.43.0.10)" "80 shop.default.svc.cluster.local."
+  has "$(on_host 1 dig nothing.default.svc.cluster.local @10.43.0.10)" NXDOMAIN
+}
+
+case_load_spreads_over_all_three() {
+  on_host 1 bash -c "for i in \$(seq 60); do curl -s -m 5 http://$(vip)/; done" >"$work/spread"
+  same "$(wc -l <"$work/spread")" 60
+  same "$(sort -u "$work/spread" | wc -l)" 3
+  from_client sh -c 'for i in $(seq 60); do wget -qO- -T 5 http://shop/; done' >"$work/spread"
+  same "$(sort -u "$work/spread" | wc -l)" 3
+}
+
+case_session_affinity() {
+  k expose deployment shop --name=sticky --port=80 --target-port=8080 --session-affinity=ClientIP
+  local ip; ip=$(field svc/sticky '{.spec.clusterIP}')
+  eventually 10 contains hello on_host 1 curl -s -m 5 "http://$ip/"
+  on_host 1 bash -c "for i in \$(seq 20); do curl -s -m 5 http://$ip/; done" >"$work/sticky"
+  same "$(sort -u "$work/sticky" | wc -l)" 1
+  k delete service sticky
+}
+
+case_a_rolling_update_drops_no_request() {
+  on_host 1 bash -c "while [[ ! -e $work/enough ]]; do curl -s -S -m 5 http://$(vip)/ || echo DROPPED; done" >"$work/requests" 2>&1 &
+  local asking=$!
+  k set env deployment/shop VERSION=2
+  k rollout status deployment/shop --timeout=90s
+  k rollout undo deployment/shop
+  k rollout status deployment/shop --timeout=90s
+  touch "$work/enough"; wait $asking
+  (( $(grep -c hello "$work/requests") > 20 ))
+  same "$(grep -vc 'hello sesame' "$work/requests" || true)" 0
+}
+
+case_a_changed_config_map_reaches_the_files() {
+  k patch configmap settings --type=merge -p '{"data":{"page":"changed"}}'
+  eventually 90 equals changed k exec "$(shop_pod)" -c web -- cat /etc/settings/page
+}
+
+case_a_deleted_pod_is_replaced() {
+  local pod; pod=$(shop_pod)
+  k delete "$pod" --wait=false
+  k rollout status deployment/shop --timeout=60s
+  eventually 30 refused NotFound k get "$pod"
+  eventually 30 equals 3 field deployment/shop '{.status.readyReplicas}'
+}
+
+case_a_pod_not_ready_gets_no_requests() {
+  local pod ip; pod=$(shop_pod); ip=$(field "$pod" '{.status.podIP}')
+  k exec "$pod" -c web -- mv /www/index.html /www/away
+  gone() { [[ " $(k get endpoints shop -o 'jsonpath={.subsets[*].addresses[*].ip}') " != *" $ip "* ]]; }
+  eventually 20 gone
+  on_host 1 bash -c "for i in \$(seq 30); do curl -s -m 5 http://$(vip)/; done" >"$work/unready"
+  same "$(sort -u "$work/unready" | wc -l)" 2
+  k exec "$pod" -c web -- mv /www/away /www/index.html
+  k rollout status deployment/shop --timeout=30s
+  same "$(field "$pod" '{.status.containerStatuses[0].restartCount}')" 0
+}
+
+case_a_failed_liveness_probe_restarts() {
+  k apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: sick}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: c
+    image: kcube.io/busybox:1
+    command: [sh, -c, 'touch /tmp/well; sleep 2; rm /tmp/well; sleep 1000']
+    livenessProbe: {exec: {command: [cat, /tmp/well]}, periodSeconds: 1, failureThreshold: 1}
+Y
+  eventually 30 contains Unhealthy k get events --field-selector involvedObject.name=sick
+  eventually 30 bash -c "(( \$($(kubectl_line) get pod sick -o 'jsonpath={.status.containerStatuses[0].restartCount}') > 0 ))"
+  k delete pod sick --now
+}
+
+case_a_crash_restarts_with_back_off() {
+  busybox_pod crash 'echo run; exit 3'
+  eventually 60 contains CrashLoopBackOff k get pod crash
+  same "$(field pod/crash '{.status.containerStatuses[0].lastState.terminated.exitCode}')" 3
+  has "$(k get events --field-selector involvedObject.name=crash)" "Back-off restarting failed container"
+  has "$(k logs crash --previous)" run
+  k delete pod crash --now
+}
+
+case_memory_is_limited() {
+  k apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: greedy}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: c, image: "kcube.io/busybox:1", command: [sh, -c, 'dd if=/dev/zero of=/dev/null bs=200M count=1'], resources: {limits: {memory: 16Mi}}}
+Y
+  k wait --for=jsonpath='{.status.phase}'=Failed pod/greedy --timeout=60s
+  same "$(field pod/greedy '{.status.containerStatuses[0].state.terminated.reason} {.status.containerStatuses[0].state.terminated.exitCode}')" "OOMKilled 137"
+  k delete pod greedy
+}
+
+case_cpu_is_limited() {
+  local pod; pod=$(shop_pod)
+  local seen; seen=$(k exec "$pod" -c web -- sh -c 'cat /sys/fs/cgroup/cpu.max 2>/dev/null || cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us' | tr '\n' ' ')
+  matches "$seen" '^20000 100000 ?$'
+}
+
+case_udp_and_node_ports() {
+  k apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: udp, labels: {app: udp}}
+spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: "kcube.io/busybox:1", command: [udpsvd, -E, "0.0.0.0", "9000", cat]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: udp}
+spec: {type: NodePort, selector: {app: udp}, ports: [{port: 53, targetPort: 9000, protocol: UDP}]}
+Y
+  ready pod/udp
+  echoes() { [[ $(echo ping | on_host 1 timeout 2 busybox nc -u -w 1 "$1" "$2") == ping ]]; }
+  eventually 20 echoes "$(field svc/udp '{.spec.clusterIP}')" 53
+  eventually 20 echoes 10.99.0.1 "$(field svc/udp '{.spec.ports[0].nodePort}')"
+  k delete pod/udp svc/udp --now
+}
+
+case_a_stateful_set_keeps_its_data() {
+  k apply -f - <<'Y'
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: "kcube.io/busybox:1", command: [sh, -c, 'date +%N >>/data/starts; while true; do sleep 1; done'], volumeMounts: [{name: data, mountPath: /data}]}]
+  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}]
+Y
+  k rollout status statefulset/db --timeout=60s
+  k delete pod db-0
+  k rollout status statefulset/db --timeout=60s
+  eventually 30 equals 2 k exec db-0 -- sh -c 'wc -l </data/starts'
+  eventually 10 contains "$(field pod/db-1 '{.status.podIP}')" from_client nslookup db-1.db.default.svc.cluster.local
+  k delete statefulset/db service/db
+  k delete pvc --all --timeout=60s
+}
+
+case_jobs_and_daemon_sets() {
+  k create job parallel --image=kcube.io/busybox:1 --dry-run=client -o json -- true | jq '.spec += {completions: 4, parallelism: 2}' | k apply -f -
+  k wait --for=condition=complete job/parallel --timeout=60s
+  same "$(field job/parallel '{.status.succeeded}')" 4
+  k apply -f - <<<'{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: every}, spec: {selector: {matchLabels: {a: every}}, template: {metadata: {labels: {a: every}}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: "kcube.io/demo:1"}]}}}}'
+  k rollout status daemonset/every --timeout=60s
+  k delete job/parallel daemonset/every
+}
