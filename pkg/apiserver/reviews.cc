@@ -214,6 +214,23 @@ Result<json::value> Reviews::bind(Call& call, json::value binding) {
   return success();
 }
 
+// Job controllers and people tell by this condition that the pod did not fail by itself.
+Result<void> Reviews::mark_disrupted(const Call& eviction) {
+  Call change = eviction;
+  change.resource = engine_.core().registry.find("", "v1", "pods", "status");
+  std::string now = format_time(engine_.core().clock.now());
+  auto done = engine_.modify(change, [&](json::value& pod) -> Result<void> {
+    json::array& conditions = json::ensure_array(json::ensure_path(pod, {"status"}), "conditions");
+    json::array kept;
+    for (json::value& c : conditions)
+      if (json::get_string(c, {"type"}) != "DisruptionTarget") kept.push_back(std::move(c));
+    kept.push_back(json::object{{"type", "DisruptionTarget"}, {"status", "True"}, {"reason", "EvictionByEvictionAPI"}, {"message", "Eviction API: evicting"}, {"lastTransitionTime", now}});
+    conditions = std::move(kept);
+    return {};
+  });
+  return done ? Result<void>() : fail(done.error());
+}
+
 Result<json::value> Reviews::evict(Call& call, json::value eviction) {
   Core& core = engine_.core();
   ObjectPtr pod = core.get("", "pods", call.ns, call.name);
@@ -247,12 +264,14 @@ Result<json::value> Reviews::evict(Call& call, json::value eviction) {
       if (!done) return fail(done.error());
     }
   }
-  Deletion deletion;
   const json::value* options = json::find(&eviction, "deleteOptions");
+  for (const json::value& d : json::get_array(json::find(options, "dryRun"))) write.dry_run |= json::get_string(&d) == "All";
+  if (!pod->deleting())
+    if (auto marked = mark_disrupted(write); !marked) return fail(marked.error());
+  Deletion deletion;
   deletion.grace_period_seconds = json::get_int(json::find(options, "gracePeriodSeconds"), -1);
   deletion.uid = json::get_string(json::at(options, {"preconditions", "uid"}));
   deletion.resource_version = json::get_string(json::at(options, {"preconditions", "resourceVersion"}));
-  for (const json::value& d : json::get_array(json::find(options, "dryRun"))) write.dry_run |= json::get_string(&d) == "All";
   auto removed = engine_.remove(write, deletion);
   if (!removed) return fail(removed.error());
   return success();

@@ -23,6 +23,7 @@ class Reviews {
   Result<json::value> token_request(Call& call, json::value request);
   Result<json::value> bind(Call& call, json::value binding);
   Result<json::value> evict(Call& call, json::value eviction);
+  Result<void> mark_disrupted(const Call& eviction);
 
   Engine& engine_;
   const Authenticator& authenticator_;

@@ -1,12 +1,35 @@
 #include "pkg/kubelet/status_manager.h"
 
+#include <algorithm>
+
 #include "pkg/base/log.h"
 #include "pkg/client/informer.h"
 
 namespace kcube::kubelet {
 namespace {
 constexpr Duration kRetry = std::chrono::seconds(1);
+
+// The conditions that are the kubelet's to say. Others (DisruptionTarget, readiness gates) may have been written since it
+// last saw the pod: the patch leaves them alone.
+constexpr std::string_view kOwnConditions[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
+
+// As a strategic merge patch, in which lists with a key are merged unless told otherwise.
+json::object patch_of(const json::value& whole) {
+  json::object status = json::get_object(&whole);
+  json::array conditions;
+  for (const json::value& c : json::get_array(status.if_contains("conditions"))) {
+    if (std::ranges::find(kOwnConditions, json::get_string(c, {"type"})) == std::end(kOwnConditions)) continue;
+    json::object own = c.get_object();
+    own["$patch"] = "replace";
+    conditions.push_back(std::move(own));
+  }
+  status["conditions"] = std::move(conditions);
+  for (const char* name : {"podIPs", "hostIPs"})
+    if (json::value* list = status.if_contains(name); list != nullptr && list->is_array()) list->get_array().push_back(json::object{{"$patch", "replace"}});
+  return status;
 }
+
+}  // namespace
 
 void StatusManager::set(const std::string& ns, const std::string& name, const std::string& uid, json::value status) {
   std::lock_guard lock(mutex_);
@@ -32,9 +55,9 @@ void StatusManager::send(const std::string& uid) {
     ns = it->second.ns;
     name = it->second.name;
     // The uid makes the patch fail when the name belongs to another pod by now.
-    patch = {{"metadata", json::object{{"uid", json::key(uid)}}}, {"status", it->second.pending}};
+    patch = {{"metadata", json::object{{"uid", json::key(uid)}}}, {"status", patch_of(it->second.pending)}};
   }
-  auto r = client_.patch(client::resources::kPods, ns, name, client::PatchType::merge, patch, "status");
+  auto r = client_.patch(client::resources::kPods, ns, name, client::PatchType::strategic, patch, "status");
   std::unique_lock lock(mutex_);
   auto it = entries_.find(uid);
   if (it == entries_.end()) return;

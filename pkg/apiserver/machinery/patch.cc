@@ -1,5 +1,6 @@
 #include "pkg/apiserver/machinery/patch.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "pkg/base/strings.h"
@@ -163,16 +164,16 @@ class StrategicMerge {
       std::string_view name = json::view(m.key());
       if (!name.starts_with("$setElementOrder/")) continue;
       std::string_view list = name.substr(17);
+      if (patch.get_object().contains(json::key(list))) continue;
       const api::Field* field = type == nullptr ? nullptr : type->field(list);
       if (json::value* v = object.if_contains(json::key(list)); v != nullptr && v->is_array() && m.value().is_array())
-        reorder(v->get_array(), m.value().get_array(), field == nullptr ? std::string_view() : field->patch_merge_key);
+        reorder(v->get_array(), json::array(v->get_array()), m.value().get_array(), field == nullptr ? std::string_view() : field->patch_merge_key);
     }
     return {};
   }
 
  private:
   Result<void> member(json::object& object, std::string_view name, const json::value& value, const json::value& patch, const api::Type* type) {
-    (void)patch;
     const api::Field* field = type == nullptr ? nullptr : type->field(name);
     if (value.is_null()) {
       if (auto it = object.find(json::key(name)); it != object.end()) object.stable_erase(it);
@@ -196,7 +197,11 @@ class StrategicMerge {
         object[json::key(name)] = json::array();
         current = object.if_contains(json::key(name));
       }
-      return merge_list(current->get_array(), value.get_array(), *field);
+      json::array before = current->get_array();
+      if (auto r = merge_list(current->get_array(), value.get_array(), *field); !r) return r;
+      const json::value* order = json::find(&patch, "$setElementOrder/" + std::string(name));
+      reorder(current->get_array(), before, order != nullptr && order->is_array() ? order->get_array() : value.get_array(), field->patch_merge_key);
+      return {};
     }
     object[json::key(name)] = without_directives(value);
     return {};
@@ -261,33 +266,35 @@ class StrategicMerge {
     }
   }
 
-  // Elements named by the order come in that order; the others keep their places relative to their predecessors.
-  static void reorder(json::array& list, const json::array& order, std::string_view merge_key) {
-    auto position = [&](const json::value& item) -> std::ptrdiff_t {
+  // Elements named by the order come in that order, new ones before the others, which keep their places relative to those
+  // that were there before. Source: the API conventions on strategic merge patches.
+  static void reorder(json::array& list, const json::array& before, const json::array& order, std::string_view merge_key) {
+    auto position = [&](const json::array& in, const json::value& item) -> std::ptrdiff_t {
       const json::value* id = merge_key.empty() ? &item : json::find(&item, merge_key);
-      if (id == nullptr) return -1;
-      for (size_t i = 0; i < order.size(); ++i) {
-        const json::value* o = merge_key.empty() ? &order[i] : json::find(&order[i], merge_key);
-        if (o != nullptr && *o == *id) return static_cast<std::ptrdiff_t>(i);
-      }
-      return -1;
+      auto same = [&](const json::value& other) {
+        const json::value* o = merge_key.empty() ? &other : json::find(&other, merge_key);
+        return id != nullptr && o != nullptr && *o == *id;
+      };
+      auto it = std::ranges::find_if(in, same);
+      return it == in.end() ? -1 : it - in.begin();
     };
-    std::vector<json::value> named(order.size());
-    std::vector<bool> have(order.size(), false);
-    std::vector<json::value> others;
-    for (json::value& item : list) {
-      std::ptrdiff_t p = position(item);
-      if (p >= 0 && !have[static_cast<size_t>(p)]) {
-        have[static_cast<size_t>(p)] = true;
-        named[static_cast<size_t>(p)] = std::move(item);
-      } else {
-        others.push_back(std::move(item));
-      }
-    }
+    std::vector<json::value> named, others;
+    for (json::value& item : list) (position(order, item) >= 0 ? named : others).push_back(std::move(item));
+    std::ranges::stable_sort(named, {}, [&](const json::value& item) { return position(order, item); });
+    std::ranges::stable_sort(others, {}, [&](const json::value& item) { return position(before, item); });
     json::array out;
-    for (size_t i = 0; i < named.size(); ++i)
-      if (have[i]) out.push_back(std::move(named[i]));
-    for (json::value& item : others) out.push_back(std::move(item));
+    size_t n = 0;
+    for (json::value& other : others) {
+      std::ptrdiff_t at = position(before, other);
+      // What is new comes before what was there.
+      for (; n < named.size(); ++n) {
+        std::ptrdiff_t was = position(before, named[n]);
+        if (was >= 0 && at >= 0 && at < was) break;
+        out.push_back(std::move(named[n]));
+      }
+      out.push_back(std::move(other));
+    }
+    for (; n < named.size(); ++n) out.push_back(std::move(named[n]));
     list = std::move(out);
   }
 

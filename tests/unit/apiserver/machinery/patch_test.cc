@@ -37,7 +37,7 @@ TEST(StrategicMerge, MergesListsByTheirKey) {
   auto r = strategic_merge_patch(j(R"({"spec":{"containers":[{"name":"a","image":"1","args":["x"]},{"name":"b","image":"1"}]}})"),
                                  j(R"({"spec":{"containers":[{"name":"b","image":"2"},{"name":"c","image":"3"},{"name":"a","args":["y"]}]}})"), pod());
   ASSERT_TRUE(r);
-  EXPECT_EQ(*r, j(R"({"spec":{"containers":[{"name":"a","image":"1","args":["y"]},{"name":"b","image":"2"},{"name":"c","image":"3"}]}})"));
+  EXPECT_EQ(*r, j(R"({"spec":{"containers":[{"name":"b","image":"2"},{"name":"c","image":"3"},{"name":"a","image":"1","args":["y"]}]}})"));
 }
 
 TEST(StrategicMerge, FollowsDirectives) {
@@ -51,12 +51,26 @@ TEST(StrategicMerge, FollowsDirectives) {
   EXPECT_EQ(merged(R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})", R"({"spec":{"containers":[{"name":"c"},{"$patch":"replace"}]}})"),
             j(R"({"spec":{"containers":[{"name":"c"}]}})"));
   EXPECT_EQ(merged(R"({"metadata":{"finalizers":["a","b"]}})", R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["a"],"finalizers":["c"]}})"),
-            j(R"({"metadata":{"finalizers":["b","c"]}})"));
+            j(R"({"metadata":{"finalizers":["c","b"]}})"));
   EXPECT_EQ(merged(R"({"metadata":{"labels":{"a":"1","b":"2"}}})", R"({"metadata":{"labels":{"a":null,"$patch":"merge","c":"3"}}})"),
             j(R"({"metadata":{"labels":{"b":"2","c":"3"}}})"));
   EXPECT_EQ(merged(R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})",
                    R"({"spec":{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}],"containers":[{"name":"b","image":"x"}]}})"),
             j(R"({"spec":{"containers":[{"name":"b","image":"x"},{"name":"a"}]}})"));
+}
+
+// What `kubectl patch --local` makes of the same.
+TEST(StrategicMerge, PutsNewElementsFirstAndKeepsTheOrderOfOthers) {
+  auto names = [](const char* patch) {
+    auto r = strategic_merge_patch(j(R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})"), j(patch), pod());
+    EXPECT_TRUE(r);
+    std::string out;
+    for (const json::value& c : json::get_array(json::at(&*r, {"spec", "containers"}))) out += json::get_string(c, {"name"});
+    return out;
+  };
+  EXPECT_EQ(names(R"({"spec":{"containers":[{"name":"c","image":"3"}]}})"), "cab");
+  EXPECT_EQ(names(R"({"spec":{"containers":[{"name":"b","image":"3"},{"name":"d","image":"3"}]}})"), "abd");
+  EXPECT_EQ(names(R"({"spec":{"$setElementOrder/containers":[{"name":"d"},{"name":"b"}],"containers":[{"name":"d","image":"x"}]}})"), "dab");
 }
 
 TEST(StrategicMerge, NeedsTheMergeKey) {
