@@ -47,8 +47,48 @@ void validate_endpoint_slice(const Validation& v);
 // validation_storage.cc
 void validate_persistent_volume(const Validation& v);
 void validate_persistent_volume_claim(const Validation& v);
+// validation_storage_classes.cc
+void validate_storage_class(const Validation& v);
+void validate_csi_driver(const Validation& v);
+void validate_csi_node(const Validation& v);
+void validate_volume_attachment(const Validation& v);
+void validate_storage_capacity(const Validation& v);
+void validate_volume_attributes_class(const Validation& v);
+// validation_network.cc
+void validate_ingress(const Validation& v);
+void validate_ingress_class(const Validation& v);
+void validate_network_policy(const Validation& v);
+void validate_service_cidr(const Validation& v);
+void validate_ip_address(const Validation& v);
+// validation_rbac.cc
+void validate_role(const Validation& v);
+void validate_cluster_role(const Validation& v);
+void validate_role_binding(const Validation& v);
+void validate_cluster_role_binding(const Validation& v);
+// validation_policy.cc, validation_quota.cc, validation_autoscaling.cc, validation_certificates.cc
+void validate_disruption_budget(const Validation& v);
+void validate_priority_class(const Validation& v);
+void validate_runtime_class(const Validation& v);
+void validate_lease(const Validation& v);
+void validate_limit_range(const Validation& v);
+void validate_resource_quota(const Validation& v);
+void validate_autoscaler(const Validation& v);
+void validate_signing_request(const Validation& v);
+// validation_core.cc
+void validate_namespace(const Validation& v);
+void validate_node(const Validation& v);
+void validate_pod_template_object(const Validation& v);
+void validate_event(const Validation& v);
+// validation_admission.cc, validation_extensions.cc
+void validate_validating_webhooks(const Validation& v);
+void validate_mutating_webhooks(const Validation& v);
+void validate_admission_policy(const Validation& v);
+void validate_admission_policy_binding(const Validation& v);
+void validate_custom_resource_definition(const Validation& v);
+void validate_api_service(const Validation& v);
 // validation_config.cc
 void validate_config_map(const Validation& v);
+void validate_secret(const Validation& v);
 
 // Of several topics.
 void validate_claim_spec(const Cursor& spec);
@@ -59,5 +99,7 @@ bool known_time_zone(std::string_view name);
 // A number, or a text like "25%"; of those the percentage.
 int64_t int_or_percent(const Cursor& v);
 void check_int_or_percent(const Cursor& v);
+void check_not_above_all(const Cursor& v);             // at most 100%
+void validate_webhook_client(const Cursor& client);    // clientConfig: a url or a service
 
 }  // namespace kcube::machinery

@@ -53,12 +53,6 @@ bool is_percent(std::string_view text) {
   return true;
 }
 
-bool exceeds_all(const Cursor& v) { return v.is_text() && is_percent(v.text()) && int_or_percent(v) > 100; }
-
-void check_not_above_all(const Cursor& v) {
-  if (exceeds_all(v)) v.invalid("must not be greater than 100%");
-}
-
 void validate_deployment_strategy(const Cursor& strategy) {
   Cursor rolling = strategy["rollingUpdate"];
   std::string_view type = strategy["type"].text();
