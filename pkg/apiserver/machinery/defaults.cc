@@ -338,6 +338,27 @@ void default_endpoint_slice(json::object& object) {
 
 void default_volume(json::object& object, const char* phase) { set_if_absent(json::ensure_object(object, "status"), "phase", json::value(phase)); }
 
+// A claim's source stands in two members that agree. The older of them knows claims and snapshots only.
+void default_claim(json::object& object) {
+  default_volume(object, "Pending");
+  json::object* spec = child(object, "spec");
+  if (spec == nullptr) return;
+  if (json::object* source = child(*spec, "dataSource")) {
+    std::string_view group = text(*source, "apiGroup"), kind = text(*source, "kind");
+    bool known = (group.empty() && kind == "PersistentVolumeClaim") || (group == "snapshot.storage.k8s.io" && kind == "VolumeSnapshot");
+    if (!known) spec->erase("dataSource");
+  }
+  json::object *source = child(*spec, "dataSource"), *ref = child(*spec, "dataSourceRef");
+  if (source != nullptr && ref == nullptr) {
+    json::value copy(*source);
+    (*spec)["dataSourceRef"] = std::move(copy);
+  } else if (source == nullptr && ref != nullptr && text(*ref, "namespace").empty()) {
+    json::object copy(*ref);
+    copy.erase("namespace");
+    (*spec)["dataSource"] = std::move(copy);
+  }
+}
+
 void default_limit_range(json::object& object) {
   json::object* spec = child(object, "spec");
   json::array* limits = spec == nullptr ? nullptr : children(*spec, "limits");
@@ -374,7 +395,7 @@ constexpr Entry kDefaulters[] = {
     {"", "Namespace", default_namespace},
     {"", "ReplicationController", default_replication_controller},
     {"", "PersistentVolume", [](json::object& o) { default_volume(o, "Pending"); }},
-    {"", "PersistentVolumeClaim", [](json::object& o) { default_volume(o, "Pending"); }},
+    {"", "PersistentVolumeClaim", default_claim},
     {"", "LimitRange", default_limit_range},
     {"apps", "Deployment", default_deployment},
     {"apps", "ReplicaSet", default_template},
@@ -385,6 +406,11 @@ constexpr Entry kDefaulters[] = {
     {"rbac.authorization.k8s.io", "RoleBinding", default_rbac_binding},
     {"rbac.authorization.k8s.io", "ClusterRoleBinding", default_rbac_binding},
     {"discovery.k8s.io", "EndpointSlice", default_endpoint_slice},
+    {"networking.k8s.io", "IngressClass", [](json::object& o) {
+       json::object* spec = child(o, "spec");
+       json::object* parameters = spec == nullptr ? nullptr : child(*spec, "parameters");
+       if (parameters != nullptr) set_if_absent(*parameters, "scope", "Cluster");
+     }},
 };
 
 }  // namespace

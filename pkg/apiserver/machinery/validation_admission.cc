@@ -205,7 +205,16 @@ void validate_webhook_client(const Cursor& client) {
   int64_t port = service["port"].number(443);
   if (port < 1 || port > 65535) service["port"].invalid("port is not valid: must be between 1 and 65535, inclusive");
   Cursor path = service["path"];
-  if (path.present() && !path.text().starts_with('/')) path.invalid("must start with a '/'");
+  if (!path.present()) return;
+  if (!path.text().starts_with('/')) path.invalid("must start with a '/'");
+  std::vector<std::string_view> segments = split(path.text(), '/');
+  if (segments.back().empty()) segments.pop_back();
+  if (segments.size() < 2) path.invalid("segment[0] may not be empty");
+  for (size_t i = 1; i < segments.size(); ++i) {
+    std::string at = "segment[" + std::to_string(i - 1) + "]";
+    if (segments[i].empty()) path.invalid(at + " may not be empty");
+    else if (std::string problem = api::check_dns1123_subdomain(segments[i]); !problem.empty()) path.invalid(at + ": " + problem);
+  }
 }
 
 void validate_validating_webhooks(const Validation& v) { validate_hooks(v, false); }
@@ -223,8 +232,8 @@ void validate_admission_policy(const Validation& v) {
   validate_conditions(spec["matchConditions"]);
   validate_variables(spec["variables"]);
   if (spec["validations"].empty() && spec["auditAnnotations"].empty()) {
-    spec["validations"].required("validations or auditAnnotations must be non-empty");
-    spec["auditAnnotations"].required("validations or auditAnnotations must be non-empty");
+    spec["validations"].required("validations or auditAnnotations must contain at least one item");
+    spec["auditAnnotations"].required("validations or auditAnnotations must contain at least one item");
   }
   validate_validations(spec["validations"]);
   std::set<std::string_view> keys;
@@ -240,7 +249,7 @@ void validate_admission_policy(const Validation& v) {
 void validate_admission_policy_binding(const Validation& v) {
   Cursor spec = v["spec"], actions = spec["validationActions"];
   validate_binding_spec(spec);
-  if (actions.empty()) actions.required();
+  if (actions.empty()) actions.required("at least one validation action is required");
   std::set<std::string_view> seen;
   for (const Cursor& action : actions.items()) {
     if (!action.in({"Audit", "Deny", "Warn"})) action.not_supported({"Audit", "Deny", "Warn"});

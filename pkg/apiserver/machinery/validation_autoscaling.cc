@@ -14,12 +14,13 @@ void check_segment(const Cursor& at) {
   else at.check(api::check_path_segment(at.text()));
 }
 
-void validate_reference(const Cursor& ref) {
+void validate_reference(const Cursor& ref, bool needs_group) {
   check_segment(ref["kind"]);
   check_segment(ref["name"]);
   Cursor version = ref["apiVersion"];
   size_t slashes = 0;
   for (char c : version.text()) slashes += c == '/';
+  if (slashes == 0 && needs_group) version.invalid("apiVersion must specify API group");
   if (slashes > 1) version.invalid("unexpected GroupVersion string: " + std::string(version.text()));
 }
 
@@ -34,7 +35,8 @@ void validate_target(const Cursor& target) {
 }
 
 void validate_identifier(const Cursor& metric) {
-  check_segment(metric["name"]);
+  if (metric["name"].empty()) metric["name"].required("must specify a metric name");
+  else metric["name"].check(api::check_path_segment(metric["name"].text()));
   validate_label_selector(metric["selector"]);
 }
 
@@ -47,7 +49,7 @@ void need_utilization_or_value(const Cursor& target) {
 
 void validate_source(const Cursor& source, std::string_view kind) {
   Cursor target = source["target"];
-  if (kind == "object") validate_reference(source["describedObject"]);
+  if (kind == "object") validate_reference(source["describedObject"], false);
   if (kind == "object" || kind == "external" || kind == "pods") validate_identifier(source["metric"]);
   if ((kind == "resource" || kind == "containerResource") && source["name"].empty()) source["name"].required("must specify a resource name");
   if (kind == "containerResource") {
@@ -110,8 +112,14 @@ void validate_autoscaler(const Validation& v) {
   if (most.number() == 0) most.required("must be set and greater than 0");
   else if (most.number() < 0) most.invalid("must be greater than or equal to 1");
   if (least.present() && most.number() < least.number()) most.invalid(json::value(most.number()), "must be greater than or equal to `minReplicas`");
-  validate_reference(spec["scaleTargetRef"]);
-  for (const Cursor& metric : spec["metrics"].items()) validate_metric(metric);
+  validate_reference(spec["scaleTargetRef"], true);
+  bool from_outside = false;
+  for (const Cursor& metric : spec["metrics"].items()) {
+    validate_metric(metric);
+    from_outside = from_outside || metric["type"].in({"Object", "External"});
+  }
+  if (least.present() && least.number() == 0 && !from_outside)
+    spec["metrics"].forbidden("must specify at least one Object or External metric to support scaling to zero replicas");
   validate_rules(spec["behavior"]["scaleUp"]);
   validate_rules(spec["behavior"]["scaleDown"]);
 }

@@ -10,7 +10,7 @@ namespace {
 constexpr size_t kMaxAction = 128, kMaxReason = 128, kMaxNote = 1024, kMaxReporter = 128;
 
 void check_finalizer(const Cursor& at, std::string_view name) {
-  if (std::string problem = api::check_qualified_name(name); !problem.empty()) return at.invalid_text(name, problem);
+  if (std::string problem = api::check_qualified_name(name); !problem.empty()) at.invalid_text(name, problem);
   if (name.find('/') == std::string_view::npos && name != "kubernetes" && name != "orphan" && name != "foregroundDeletion")
     at.invalid_text(name, "name is neither a standard finalizer name nor is it fully qualified");
 }

@@ -53,25 +53,56 @@ void validate_schema(const Cursor& schema, std::string_view place) {
   if (schema["$ref"].present()) schema["$ref"].forbidden("$ref is not supported");
 }
 
+void validate_column(const Cursor& column) {
+  if (column["name"].empty()) column["name"].required();
+  if (column["type"].empty()) column["type"].required("must be one of boolean,date,integer,number,string");
+  else if (!column["type"].in({"boolean", "date", "integer", "number", "string"})) column["type"].invalid("must be one of boolean,date,integer,number,string");
+  if (column["jsonPath"].empty()) column["JSONPath"].required();
+}
+
+void validate_scale(const Cursor& scale) {
+  if (!scale.present()) return;
+  for (std::string_view member : {"specReplicasPath", "statusReplicasPath"})
+    if (scale[member].empty()) scale[member].required();
+}
+
+// Whether all versions have the same there: the real server then speaks of it as of one thing above them.
+bool same_in_all(const std::vector<Cursor>& versions, std::string_view member) {
+  for (const Cursor& version : versions)
+    if (!same(version[member].value(), versions[0][member].value())) return false;
+  return true;
+}
+
 void validate_version(const Cursor& version) {
   version["name"].check(api::check_dns1035_label(version["name"].text()));
   Cursor schema = version["schema"]["openAPIV3Schema"];
-  if (!schema.present()) schema.required("schemas are required");
-  validate_schema(schema, "root");
+  if (!schema.present()) schema.required();
   Cursor warning = version["deprecationWarning"];
   if (warning.present() && !version["deprecated"].flag()) warning.invalid("can only be set for deprecated versions");
   else if (warning.present() && warning.empty()) warning.invalid("must not be an empty string");
-  Cursor scale = version["subresources"]["scale"];
-  if (scale.present()) {
-    if (scale["specReplicasPath"].empty()) scale["specReplicasPath"].required();
-    if (scale["statusReplicasPath"].empty()) scale["statusReplicasPath"].required();
-  }
-  for (const Cursor& column : version["additionalPrinterColumns"].items()) {
-    if (column["name"].empty()) column["name"].required();
-    if (column["type"].empty()) column["type"].required();
-    else if (!column["type"].in({"boolean", "date", "integer", "number", "string"}))
-      column["type"].not_supported({"boolean", "date", "integer", "number", "string"});
-    if (column["jsonPath"].empty()) column["jsonPath"].required();
+}
+
+void validate_versions(const Cursor& spec) {
+  std::vector<Cursor> versions = spec["versions"].items();
+  if (versions.empty()) return;
+  spec["version"].with(versions[0]["name"].value()).check(api::check_dns1035_label(versions[0]["name"].text()));
+  bool one_schema = same_in_all(versions, "schema"), one_table = same_in_all(versions, "additionalPrinterColumns");
+  bool one_scale = same_in_all(versions, "subresources");
+  for (size_t i = 0; i < versions.size(); ++i) {
+    const Cursor& version = versions[i];
+    validate_version(version);
+    if (i == 0 || !one_schema) {
+      Cursor schema = version["schema"]["openAPIV3Schema"];
+      validate_schema(one_schema ? schema.renamed("spec.validation.openAPIV3Schema") : schema, "root");
+    }
+    if (i == 0 || !one_table) {
+      Cursor columns = version["additionalPrinterColumns"];
+      for (const Cursor& column : (one_table ? columns.renamed("spec.additionalPrinterColumns") : columns).items()) validate_column(column);
+    }
+    if (i == 0 || !one_scale) {
+      Cursor scale = version["subresources"]["scale"];
+      validate_scale(one_scale ? scale.renamed("spec.subresources.scale") : scale);
+    }
   }
 }
 
@@ -86,13 +117,14 @@ void validate_conversion(const Cursor& conversion) {
   conversion["strategy"].one_of({"None", "Webhook"});
   Cursor webhook = conversion["webhook"];
   if (conversion["strategy"].text() != "Webhook") {
-    if (webhook.present()) webhook.forbidden("should not be set when strategy is not set to Webhook");
+    if (webhook.present()) webhook.renamed(conversion.path() + ".webhookClientConfig").forbidden("should not be set when strategy is not set to Webhook");
     return;
   }
-  Cursor client = webhook["clientConfig"];
+  // Paths as the real server keeps them inside.
+  Cursor client = webhook["clientConfig"].renamed(conversion.path() + ".webhookClientConfig");
   if (!client.present()) client.required("required when strategy is set to Webhook");
   else validate_webhook_client(client);
-  if (webhook["conversionReviewVersions"].empty()) webhook["conversionReviewVersions"].required();
+  if (webhook["conversionReviewVersions"].empty()) conversion["conversionReviewVersions"].required();
 }
 
 }  // namespace
@@ -107,11 +139,11 @@ void validate_custom_resource_definition(const Validation& v) {
   else if (std::string problem = api::check_dns1123_subdomain(group.text()); !problem.empty()) group.invalid(problem);
   else if (group.text().find('.') == std::string_view::npos) group.invalid("should be a domain with at least one dot");
   spec["scope"].one_of({"Cluster", "Namespaced"});
+  validate_versions(spec);
   std::set<std::string_view> names;
   size_t storage = 0;
   bool unique = true;
   for (const Cursor& version : versions.items()) {
-    validate_version(version);
     unique = names.insert(version["name"].text()).second && unique;
     storage += version["storage"].flag();
   }
@@ -119,6 +151,7 @@ void validate_custom_resource_definition(const Validation& v) {
   const json::value& shown = versions.present() ? *versions.value() : none;
   if (!unique) versions.invalid(shown, "must contain unique version names");
   if (storage != 1) versions.invalid(shown, "must have exactly one version marked as storage version");
+  if (v.creating() && storage == 0) v["status"]["storedVersions"].invalid(none, "must have at least one stored version");
   validate_names(spec["names"]);
   validate_conversion(spec["conversion"]);
   if (v.creating() || !established(v)) return;

@@ -77,16 +77,16 @@ void check_annotations(const json::value* annotations, std::vector<Cause>& cause
 
 void check_owners(const json::value* metadata, std::vector<Cause>& causes) {
   std::string controller;
-  size_t i = 0;
   for (const json::value& owner : json::get_array(json::find(metadata, "ownerReferences"))) {
-    std::string path = "metadata.ownerReferences[" + std::to_string(i++) + "]";
+    // The real server does not say which of them.
+    std::string path = "metadata.ownerReferences";
     auto text = [&](std::string_view name) { return json::get_string(json::find(&owner, name)); };
     if (text("apiVersion").empty()) causes.push_back(api::field_invalid(path + ".apiVersion", shown(""), "version must not be empty"));
     if (text("kind").empty()) causes.push_back(api::field_invalid(path + ".kind", shown(""), "must not be empty"));
     if (text("name").empty()) causes.push_back(api::field_invalid(path + ".name", shown(""), "must not be empty"));
     if (text("uid").empty()) causes.push_back(api::field_invalid(path + ".uid", shown(""), "must not be empty"));
     if (!json::get_bool(json::find(&owner, "controller"))) continue;
-    std::string name(text("name"));
+    std::string name = std::string(text("kind")) + "/" + std::string(text("name"));
     if (!controller.empty())
       causes.push_back(api::field_invalid("metadata.ownerReferences", *json::find(metadata, "ownerReferences"),
                                           "Only one reference can have Controller set to true. Found \"true\" in references for " + controller + " and " + name));
@@ -96,13 +96,14 @@ void check_owners(const json::value* metadata, std::vector<Cause>& causes) {
 
 void check_finalizers(const ResourceInfo& r, const json::value* metadata, std::vector<Cause>& causes) {
   bool orphan = false, foreground = false;
+  size_t i = 0;
   for (const json::value& f : json::get_array(json::find(metadata, "finalizers"))) {
     std::string_view name = json::get_string(&f);
-    if (std::string problem = api::check_qualified_name(name); !problem.empty()) {
-      causes.push_back(api::field_invalid("metadata.finalizers", f, problem));
-    } else if (name.find('/') == std::string_view::npos && name != "orphan" && name != "foregroundDeletion" && name != "kubernetes" &&
+    if (std::string problem = api::check_qualified_name(name); !problem.empty()) causes.push_back(api::field_invalid("metadata.finalizers", f, problem));
+    std::string path = "metadata.finalizers[" + std::to_string(i++) + "]";
+    if (name.find('/') == std::string_view::npos && name != "orphan" && name != "foregroundDeletion" && name != "kubernetes" &&
                r.group != "apiextensions.k8s.io") {
-      causes.push_back(api::field_invalid("metadata.finalizers", f, "name is neither a standard finalizer name nor is it fully qualified"));
+      causes.push_back(api::field_invalid(path, f, "name is neither a standard finalizer name nor is it fully qualified"));
     }
     orphan = orphan || name == "orphan";
     foreground = foreground || name == "foregroundDeletion";

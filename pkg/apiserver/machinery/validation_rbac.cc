@@ -62,7 +62,7 @@ void validate_cluster_role(const Validation& v) {
     std::vector<Cause> problems;
     validate_label_selector(Cursor(selector.value(), "", problems));
     validate_label_selector(selector);
-    if (!problems.empty()) selector.invalid("invalid label selector.");
+    if (!problems.empty()) selector.invalid(json::value(nullptr), "invalid label selector.");
   }
 }
 

@@ -77,7 +77,9 @@ json::value edited(const json::value& object, std::string_view edits) {
 std::string shortened(const Cause& cause) {
   static const std::regex kBulk(R"(^((?:Invalid|Duplicate|Unsupported) value: )[\[{].*[\]}](?=$|: ))");
   std::string message = std::regex_replace(cause.message.substr(0, cause.message.find('\n')), kBulk, "$1…");
-  if (message.size() > 150 && message.find("…") == std::string::npos) message = message.substr(0, 150) + "…";
+// The recorder counts characters, and "…" is the only one of several bytes.
+  size_t limit = message.find("…") < 150 ? 152 : 150;
+  if (message.size() > limit) message = message.substr(0, limit) + "…";
   return cause.reason + " " + cause.field + ": " + message;
 }
 

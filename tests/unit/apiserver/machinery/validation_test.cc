@@ -21,7 +21,7 @@ TEST(ValidateMetadata, ChecksNamesLabelsAndOwners) {
   EXPECT_EQ(problems("services", R"({"metadata":{"name":"a.b","namespace":"n"}})"), "metadata.name: FieldValueInvalid\n");
   EXPECT_EQ(problems("pods", R"({"metadata":{"generateName":"a-","namespace":"n","labels":{"a b":"c"}}})"), "metadata.labels: FieldValueInvalid\n");
   EXPECT_EQ(problems("pods", R"({"metadata":{"name":"a","namespace":"n","ownerReferences":[{"apiVersion":"v1","kind":"X","name":"y"}]}})"),
-            "metadata.ownerReferences[0].uid: FieldValueInvalid\n");
+            "metadata.ownerReferences.uid: FieldValueInvalid\n");
 }
 
 TEST(ValidateMetadata, KeepsWhatIsImmutable) {

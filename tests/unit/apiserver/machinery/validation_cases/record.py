@@ -62,6 +62,13 @@ def shorten(message):
     return message if len(message) <= 150 else message[:150] + "…"
 
 
+def remove(path, name):
+    code, body = request("GET", f"{path}/{name}")
+    if code >= 300: return
+    if body["metadata"].pop("finalizers", None): request("PUT", f"{path}/{name}", body)
+    request("DELETE", f"{path}/{name}?gracePeriodSeconds=0&propagationPolicy=Background")
+
+
 def collection(gvr, namespace):
     group, _, rest = gvr.rpartition("/")
     prefix = "/api/" + group if "/" not in group else "/apis/" + group
@@ -96,16 +103,16 @@ def record(name):
             gvr, obj = bases[key]
             path = collection(gvr, obj["metadata"].get("namespace"))
             if key not in stored:
-                request("DELETE", f"{path}/{obj['metadata']['name']}?gracePeriodSeconds=0")
+                remove(path, obj["metadata"]["name"])
                 code, body = request("POST", path, obj)
                 if code >= 300: raise SystemExit(f"{key}: {code} {body.get('message')}")
                 if "status" in obj: request("PUT", f"{path}/{obj['metadata']['name']}/status", dict(body, status=obj["status"]))
                 _, stored[key] = request("GET", f"{path}/{obj['metadata']['name']}")
-                for volatile in ("resourceVersion", "managedFields"): stored[key]["metadata"].pop(volatile, None)
+                stored[key]["metadata"].pop("managedFields", None)
             out += ["  " + a for a in answer("update", word[len("update"):], gvr, edit(stored[key], edits))]
     for key in stored:
         gvr, obj = bases[key]
-        request("DELETE", f"{collection(gvr, obj['metadata'].get('namespace'))}/{obj['metadata']['name']}?gracePeriodSeconds=0")
+        remove(collection(gvr, obj["metadata"].get("namespace")), obj["metadata"]["name"])
     open(name, "w", encoding="utf-8").write("\n".join(out) + "\n")
 
 
