@@ -7,6 +7,7 @@
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
 #include "pkg/kubelet/node_status.h"
+#include "pkg/kubelet/admission.h"
 #include "pkg/kubelet/pod_worker.h"
 #include "pkg/kubelet/server.h"
 #include "pkg/kubelet/static_pods.h"
@@ -40,6 +41,7 @@ class KubeletImpl final : public Kubelet {
   Result<void> start() override {
     context_.runtime.set_event_sink([this](const runtime::Event& event) { wake(event.sandbox_uid); });
     context_.objects.on_change([this](const std::string& uid) { wake(uid); });
+    node_.measure();
     adoptable_ = list_adoptable();
     context_.services = &informers_.informer(client::resources::kServices);
     client::Informer& pods = informers_.informer(kPods, "spec.nodeName=" + context_.options.node_name);
@@ -135,12 +137,28 @@ class KubeletImpl final : public Kubelet {
         if (slot && pod->deleting()) return;
         slot = std::make_shared<PodWorker>(context_, pod);
         fresh = true;
-        if (auto it = adoptable_.find(std::string(pod->uid())); it != adoptable_.end()) slot->adopt(it->second);
+        auto it = adoptable_.find(std::string(pod->uid()));
+        if (it != adoptable_.end()) slot->adopt(it->second);
+        else admit(*slot, pod);
       }
       worker = slot;
     }
     if (fresh) worker->wake();
     else worker->update(pod);
+  }
+
+  // A pod that there is no room for fails before anything of it starts. Under mutex_, before its first turn.
+  void admit(PodWorker& fresh, const api::ObjectPtr& pod) {
+    if (pod->deleting() || fresh.released()) return;
+    std::vector<api::ObjectPtr> kept;
+    std::vector<core::v1::Pod> running;
+    for (auto& [uid, worker] : workers_) {
+      if (!worker || worker.get() == &fresh || worker->released()) continue;
+      kept.push_back(worker->pod());
+      running.emplace_back(kept.back()->value());
+    }
+    auto rejection = check_admission(core::v1::Pod(pod->value()), running, {context_.cpu_millis, context_.memory_bytes, static_cast<size_t>(context_.options.max_pods)});
+    if (rejection) fresh.reject(std::move(rejection->reason), std::move(rejection->message));
   }
 
   void pod_removed(const api::ObjectPtr& pod) {

@@ -62,11 +62,14 @@ json::object condition(std::string_view type, bool value, std::string_view reaso
 
 }  // namespace
 
-Result<void> NodeStatus::start() {
+void NodeStatus::measure() {
   const Options& o = context_.options;
   context_.memory_bytes = o.capacity_memory_bytes > 0 ? o.capacity_memory_bytes : machine_memory();
   double cpus = o.capacity_cpus > 0 ? o.capacity_cpus : std::max(1u, std::thread::hardware_concurrency());
   context_.cpu_millis = static_cast<uint64_t>(cpus * 1000);
+}
+
+Result<void> NodeStatus::start() {
   if (auto r = register_node(); !r) return r;
   renew_lease();
   schedule_status(kReport);

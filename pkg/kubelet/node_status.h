@@ -14,7 +14,9 @@ class NodeStatus {
   explicit NodeStatus(Context& context) : context_(context) {}
   ~NodeStatus() { stop(); }
 
-  // Fills context.memory_bytes and cpu_millis and creates or updates the Node.
+  // Fills context.memory_bytes and cpu_millis; before pods are taken.
+  void measure();
+  // Creates or updates the Node.
   Result<void> start();
   void stop();
   void set_network_ready(bool ready, std::string why);

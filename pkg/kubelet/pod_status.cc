@@ -158,11 +158,15 @@ std::string StatusBuilder::phase(bool over) const {
 
 json::array StatusBuilder::conditions(bool over, std::string_view phase) {
   json::array out;
+  bool scheduled = false;
   // Those that others own, first.
   for (auto c : pod_.status().conditions()) {
     std::string_view type = c.type();
+    scheduled = scheduled || type == "PodScheduled";
     if (type != "PodReadyToStartContainers" && type != "Initialized" && type != "Ready" && type != "ContainersReady") out.push_back(*c.json());
   }
+  // Pods that named their node themselves have met no scheduler.
+  if (!scheduled) add_condition(out, "PodScheduled", true);
   bool has_sandbox = worker_.sandbox_ && worker_.sandbox_->state == runtime::SandboxState::ready && !over;
   add_condition(out, "PodReadyToStartContainers", has_sandbox);
 

@@ -131,6 +131,15 @@ PodWorker::PodWorker(Context& context, api::ObjectPtr pod)
   std::string_view phase = view.status().phase();
   terminal_ = phase == "Succeeded" || phase == "Failed";
   if (terminal_) last_status_ = *view.status().json();
+  released_ = terminal_;
+}
+
+void PodWorker::reject(std::string reason, std::string message) {
+  event("Warning", reason, message);
+  failure_reason_ = std::move(reason);
+  failure_message_ = std::move(message);
+  terminal_ = true;
+  released_ = true;
 }
 
 PodWorker::~PodWorker() {
@@ -321,6 +330,7 @@ void PodWorker::sync(const core::v1::Pod& pod) {
     stop_containers(pod, std::chrono::seconds(pod.spec().termination_grace_period_seconds(30)));
     refresh();
     (void)context_.runtime.stop_sandbox(sandbox_id());
+    released_ = true;
     return;
   }
   if (int64_t deadline = pod.spec().active_deadline_seconds(); deadline > 0) {
@@ -334,6 +344,7 @@ void PodWorker::sync(const core::v1::Pod& pod) {
         stop_containers(pod, std::chrono::seconds(pod.spec().termination_grace_period_seconds(30)));
         refresh();
         (void)context_.runtime.stop_sandbox(sandbox_id());
+        released_ = true;
         return;
       }
       wake_after(left);

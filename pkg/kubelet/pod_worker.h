@@ -49,6 +49,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // After this the worker does nothing more; its containers run on.
   void abandon();
   bool finished() const { return finished_; }
+  // Nothing of it runs any more: its ports and resources are free.
+  bool released() const { return released_; }
+  // Before the first wake(): the pod fails without having started.
+  void reject(std::string reason, std::string message);
   std::string container_id(std::string_view container_name) const;
   std::string sandbox_id() const;
   api::ObjectPtr pod() const;
@@ -103,7 +107,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   json::value last_status_;
   int sandbox_attempt_ = 0;
   Duration retry_{};
-  std::atomic<bool> finished_{false};
+  std::atomic<bool> finished_{false}, released_{false};
 };
 
 }  // namespace kcube::kubelet

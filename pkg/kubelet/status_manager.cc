@@ -11,7 +11,7 @@ constexpr Duration kRetry = std::chrono::seconds(1);
 
 // The conditions that are the kubelet's to say. Others (DisruptionTarget, readiness gates) may have been written since it
 // last saw the pod: the patch leaves them alone.
-constexpr std::string_view kOwnConditions[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
+constexpr std::string_view kOwnConditions[] = {"PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
 
 // As a strategic merge patch, in which lists with a key are merged unless told otherwise.
 json::object patch_of(const json::value& whole) {

@@ -31,6 +31,7 @@ void PodWorker::terminate(const core::v1::Pod& pod, milliseconds grace, bool del
   }
   if (auto r = context_.runtime.stop_sandbox(sandbox_id()); ran && !r)
     log::warn("kubelet", "cannot stop sandbox", {{"pod", ns_ + "/" + name_}, {"error", r.error()}});
+  released_ = true;
   if (delete_from_api) {
     if (!terminal_) {
       context_.status.set(ns_, name_, uid_, StatusBuilder(*this, pod).build(true));

@@ -1,0 +1,26 @@
+// Whether this node can take a pod: the scheduler has looked already, but pods may name a node themselves. Internal to the
+// room. Source: the Kubernetes docs on pod admission by the kubelet.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pkg/api/views/core_v1.h"
+
+namespace kcube::kubelet {
+
+struct NodeRoom {
+  uint64_t cpu_millis = 0, memory_bytes = 0;
+  size_t pods = 110;
+};
+
+struct Rejection {
+  std::string reason;   // "NodePorts", "OutOfcpu", …
+  std::string message;
+};
+
+// `running`: the pods that hold ports and resources here, without `pod`.
+std::optional<Rejection> check_admission(const core::v1::Pod& pod, const std::vector<core::v1::Pod>& running, const NodeRoom& room);
+
+}  // namespace kcube::kubelet
