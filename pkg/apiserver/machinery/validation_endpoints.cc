@@ -13,15 +13,20 @@ namespace {
 
 constexpr size_t kMaxPorts = 20000, kMaxEndpoints = 1000, kMaxAddresses = 100, kMaxHints = 16;
 
-void validate_address(const Cursor& address) {
+// The API server's own addresses, which it writes itself: on a machine without a network those are loopback.
+bool is_api_server(const Validation& v) {
+  return v["metadata"]["namespace"].text() == "default" && v["metadata"]["name"].text() == "kubernetes";
+}
+
+void validate_address(const Cursor& address, bool any_range) {
   check_ip(address["ip"]);
   if (!valid_ip(address["ip"].text())) address["ip"].invalid("must be a valid IP address");
   if (!address["hostname"].empty()) address["hostname"].check(api::check_dns1123_label(address["hostname"].text()));
   if (address["nodeName"].present()) address["nodeName"].check(api::check_dns1123_subdomain(address["nodeName"].text()));
-  check_endpoint_ip(address["ip"]);
+  if (!any_range) check_endpoint_ip(address["ip"]);
 }
 
-void validate_slice_endpoint(const Cursor& endpoint, std::string_view type) {
+void validate_slice_endpoint(const Cursor& endpoint, std::string_view type, bool any_range) {
   Cursor addresses = endpoint["addresses"];
   if (addresses.empty()) addresses.required("must contain at least 1 address");
   if (addresses.size() > kMaxAddresses) addresses.too_many(kMaxAddresses);
@@ -34,7 +39,7 @@ void validate_slice_endpoint(const Cursor& endpoint, std::string_view type) {
     if (!any) address.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     else if (type == "IPv4" && !four) address.renamed(addresses.path()).invalid("must be an IPv4 address");
     else if (type == "IPv6" && four) address.renamed(addresses.path()).invalid("must be an IPv6 address");
-    if (any) check_endpoint_ip(address);
+    if (any && !any_range) check_endpoint_ip(address);
   }
   if (endpoint["nodeName"].present()) endpoint["nodeName"].check(api::check_dns1123_subdomain(endpoint["nodeName"].text()));
   for (const auto& [key, value] : endpoint["deprecatedTopology"].members())
@@ -98,8 +103,8 @@ void validate_endpoints(const Validation& v) {
   for (const Cursor& subset : v["subsets"].items()) {
     Cursor ready = subset["addresses"], waiting = subset["notReadyAddresses"], ports = subset["ports"];
     if (ready.empty() && waiting.empty()) subset.required("must specify `addresses` or `notReadyAddresses`");
-    for (const Cursor& address : ready.items()) validate_address(address);
-    for (const Cursor& address : waiting.items()) validate_address(address);
+    for (const Cursor& address : ready.items()) validate_address(address, is_api_server(v));
+    for (const Cursor& address : waiting.items()) validate_address(address, is_api_server(v));
     for (const Cursor& port : ports.items()) {
       if (ports.size() > 1 && port["name"].empty()) port["name"].required();
       else if (!port["name"].empty()) port["name"].check(api::check_dns1123_label(port["name"].text()));
@@ -114,7 +119,7 @@ void validate_endpoint_slice(const Validation& v) {
   Cursor type = v["addressType"];
   type.one_of({"FQDN", "IPv4", "IPv6"});
   if (v["endpoints"].size() > kMaxEndpoints) v["endpoints"].too_many(kMaxEndpoints);
-  for (const Cursor& endpoint : v["endpoints"].items()) validate_slice_endpoint(endpoint, type.text());
+  for (const Cursor& endpoint : v["endpoints"].items()) validate_slice_endpoint(endpoint, type.text(), is_api_server(v));
   validate_slice_ports(v["ports"]);
   if (!v.creating()) type.unchanged(v.before({"addressType"}));
 }

@@ -3,6 +3,8 @@
 
   record.py --server https://127.0.0.1:6443 --token TOKEN FILE...
 
+Run on copies against kcube itself, the differences are those of the whole server.
+
 A file has lines of these sorts:
   base NAME GROUP/VERSION/RESOURCE OBJECT      an object that is valid ("v1/pods" for the core group)
   create NAME EDITS                            POST of the base with edits, as a dry run
@@ -17,7 +19,8 @@ CONTEXT = ssl._create_unverified_context()
 
 def request(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Authorization": "Bearer " + ARGS.token, "Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json"}
+    if ARGS.token: headers["Authorization"] = "Bearer " + ARGS.token
     try:
         with urllib.request.urlopen(urllib.request.Request(ARGS.server + path, data, headers, method=method), context=CONTEXT) as r:
             return r.status, json.load(r)
@@ -107,9 +110,11 @@ def record(name):
                 code, body = request("POST", path, obj)
                 if code >= 300: raise SystemExit(f"{key}: {code} {body.get('message')}")
                 if "status" in obj: request("PUT", f"{path}/{obj['metadata']['name']}/status", dict(body, status=obj["status"]))
-                _, stored[key] = request("GET", f"{path}/{obj['metadata']['name']}")
-                stored[key]["metadata"].pop("managedFields", None)
-            out += ["  " + a for a in answer("update", word[len("update"):], gvr, edit(stored[key], edits))]
+                stored[key] = True
+            # Controllers may have written since.
+            _, obj = request("GET", f"{path}/{obj['metadata']['name']}")
+            obj["metadata"].pop("managedFields", None)
+            out += ["  " + a for a in answer("update", word[len("update"):], gvr, edit(obj, edits))]
     for key in stored:
         gvr, obj = bases[key]
         remove(collection(gvr, obj["metadata"].get("namespace")), obj["metadata"]["name"])
@@ -119,7 +124,10 @@ def record(name):
 BASES_NS = {}
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--server", required=True)
-parser.add_argument("--token", required=True)
+parser.add_argument("--token", default="")
+parser.add_argument("--cert", help="instead of a token: the client's certificate and key")
+parser.add_argument("--key")
 parser.add_argument("files", nargs="+")
 ARGS = parser.parse_args()
+if ARGS.cert: CONTEXT.load_cert_chain(ARGS.cert, ARGS.key)
 for one in ARGS.files: record(one)
