@@ -179,7 +179,8 @@ void validate_pod_template(const Cursor& pod_template) {
 }
 
 void validate_pod(const Validation& v) {
-  if (v.subresource == "binding") return validate_binding(v);
+  // A binding as it came; once it is merged there is only the pod, which gets its node.
+  if (v.subresource == "binding") return v["target"].present() || v["spec"].value() == nullptr ? validate_binding(v) : void();
   if (v.subresource == "eviction") return;
   if (v.subresource == "status") return validate_pod_update(v);
   Cursor spec = v["spec"];
