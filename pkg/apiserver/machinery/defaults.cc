@@ -371,10 +371,11 @@ void default_limit_range(json::object& object) {
   for (json::value& item : *limits) {
     if (!item.is_object() || json::get_string(item, {"type"}) != "Container") continue;
     json::object& limit = item.get_object();
-    // default <- max, defaultRequest <- default, then min.
-    copy_missing(json::ensure_object(limit, "default"), child(limit, "max"));
-    copy_missing(json::ensure_object(limit, "defaultRequest"), child(limit, "default"));
-    copy_missing(json::ensure_object(limit, "defaultRequest"), child(limit, "min"));
+    // default <- max, defaultRequest <- default, then min. A new member may move the others, so both are made first.
+    for (const char* name : {"default", "defaultRequest"}) json::ensure_object(limit, name);
+    copy_missing(*child(limit, "default"), child(limit, "max"));
+    copy_missing(*child(limit, "defaultRequest"), child(limit, "default"));
+    copy_missing(*child(limit, "defaultRequest"), child(limit, "min"));
     for (const char* name : {"default", "defaultRequest"})
       if (child(limit, name)->empty()) limit.erase(name);
   }
