@@ -1,6 +1,7 @@
 // Approves the certificates of kubelets: the first one of a machine that joins with a bootstrap token, renewals of a
 // node's own, and serving certificates for a node's own names and addresses. Everything else waits for a person.
 #include <algorithm>
+#include <set>
 
 #include "pkg/controllers/csr.h"
 #include "pkg/controllers/factories.h"
@@ -56,15 +57,17 @@ class CsrApprover final : public Controller {
     return "";
   }
 
-  // Every name and address asked for is the node's (or says "this machine" on all of them).
+  // Every name and address asked for is the node's (or says "this machine" on all of them). A machine that joins asks
+  // before it has registered: it then gets the addresses that no other node has.
   bool names_itself(const auth::ParsedCsr& request) const {
     std::string name = request.common_name.substr(std::string_view("system:node:").size());
-    std::set<std::string> own{name, "localhost", "127.0.0.1", "::1"};
-    api::ObjectPtr node = nodes_.get(name);
-    if (!node) return false;
-    for (const json::value& a : json::get_array(json::at(&node->value(), {"status", "addresses"}))) own.insert(string_at(a, {"address"}));
+    std::set<std::string> own{name, "localhost", "127.0.0.1", "::1"}, others;
+    for (const auto& node : nodes_.list())
+      for (const json::value& a : json::get_array(json::at(&node->value(), {"status", "addresses"}))) (node->name() == name ? own : others).insert(string_at(a, {"address"}));
+    bool registered = nodes_.get(name) != nullptr;
     auto is_own = [&](const std::string& n) { return own.contains(n); };
-    return std::ranges::all_of(request.dns_names, is_own) && std::ranges::all_of(request.ip_addresses, is_own);
+    auto may_have = [&](const std::string& address) { return own.contains(address) || (!registered && !others.contains(address)); };
+    return std::ranges::all_of(request.dns_names, is_own) && std::ranges::all_of(request.ip_addresses, may_have);
   }
 
   client::Informer& requests_;

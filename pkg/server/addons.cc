@@ -84,6 +84,8 @@ class Addons {
   void joining() {
     bind("clusterrolebindings", "", "kcube:node-bootstrapper", "ClusterRole", "system:node-bootstrapper", kNodeGroup);
     bind("clusterrolebindings", "", "kcube:node-autoapprove-bootstrap", "ClusterRole", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", kNodeGroup);
+    // The proxy and the DNS server of a node read services and endpoints with the node's own certificate.
+    bind("clusterrolebindings", "", "kcube:node-proxier", "ClusterRole", "system:node-proxier", "system:nodes");
     bind("clusterrolebindings", "", "kcube:node-autoapprove-certificate-rotation", "ClusterRole", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes");
   }
 
