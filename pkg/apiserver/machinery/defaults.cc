@@ -359,6 +359,25 @@ void default_claim(json::object& object) {
   }
 }
 
+// One device, where nothing else is said.
+void default_device_request(json::object& wanted) {
+  set_if_absent(wanted, "allocationMode", "ExactCount");
+  if (text(wanted, "allocationMode") == "ExactCount" && json::get_int(wanted.if_contains("count")) == 0) wanted["count"] = 1;
+}
+
+void default_devices(json::object* claim_spec) {
+  json::object* devices = claim_spec == nullptr ? nullptr : child(*claim_spec, "devices");
+  json::array* requests = devices == nullptr ? nullptr : children(*devices, "requests");
+  if (requests == nullptr) return;
+  for (json::value& r : *requests) {
+    if (!r.is_object()) continue;
+    if (json::object* exactly = child(r.get_object(), "exactly")) default_device_request(*exactly);
+    if (json::array* first = children(r.get_object(), "firstAvailable"))
+      for (json::value& one : *first)
+        if (one.is_object()) default_device_request(one.get_object());
+  }
+}
+
 void default_limit_range(json::object& object) {
   json::object* spec = child(object, "spec");
   json::array* limits = spec == nullptr ? nullptr : children(*spec, "limits");
@@ -407,6 +426,11 @@ constexpr Entry kDefaulters[] = {
     {"rbac.authorization.k8s.io", "RoleBinding", default_rbac_binding},
     {"rbac.authorization.k8s.io", "ClusterRoleBinding", default_rbac_binding},
     {"discovery.k8s.io", "EndpointSlice", default_endpoint_slice},
+    {"resource.k8s.io", "ResourceClaim", [](json::object& o) { default_devices(child(o, "spec")); }},
+    {"resource.k8s.io", "ResourceClaimTemplate", [](json::object& o) {
+       json::object* spec = child(o, "spec");
+       default_devices(spec == nullptr ? nullptr : child(*spec, "spec"));
+     }},
     {"networking.k8s.io", "IngressClass", [](json::object& o) {
        json::object* spec = child(o, "spec");
        json::object* parameters = spec == nullptr ? nullptr : child(*spec, "parameters");

@@ -258,4 +258,29 @@ void validate_admission_policy_binding(const Validation& v) {
   if (seen.contains("Deny") && seen.contains("Warn")) actions.invalid("must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)");
 }
 
+void validate_mutating_policy(const Validation& v) {
+  Cursor spec = v["spec"], match = spec["matchConstraints"];
+  spec["failurePolicy"].one_of({"Fail", "Ignore"});
+  validate_param_kind(spec["paramKind"]);
+  if (!match.present()) match.required();
+  validate_match(match);
+  if (match.present() && match["resourceRules"].empty()) match["resourceRules"].required();
+  validate_conditions(spec["matchConditions"]);
+  validate_variables(spec["variables"]);
+  if (spec["mutations"].empty()) spec["mutations"].required("mutations must contain at least one item");
+  for (const Cursor& mutation : spec["mutations"].items()) {
+    Cursor type = mutation["patchType"];
+    if (!type.one_of({"ApplyConfiguration", "JSONPatch"})) continue;
+    bool json_patch = type.text() == "JSONPatch";
+    Cursor wanted = mutation[json_patch ? "jsonPatch" : "applyConfiguration"], other = mutation[json_patch ? "applyConfiguration" : "jsonPatch"];
+    if (!wanted.present()) wanted.required("must be specified when patchType is " + std::string(type.text()));
+    else if (trim(wanted["expression"].text()).empty()) wanted["expression"].required();
+    if (other.present())
+      other.invalid_text(json_patch ? "{applyConfiguration}" : "{jsonPatch}", "must not be specified when patchType is " + std::string(type.text()));
+  }
+  spec["reinvocationPolicy"].one_of({"IfNeeded", "Never"});
+}
+
+void validate_mutating_policy_binding(const Validation& v) { validate_binding_spec(v["spec"]); }
+
 }  // namespace kcube::machinery

@@ -79,11 +79,19 @@ void validate_namespace(const Validation& v);
 void validate_node(const Validation& v);
 void validate_pod_template_object(const Validation& v);
 void validate_event(const Validation& v);
+// validation_flowcontrol.cc, validation_devices.cc
+void validate_flow_schema(const Validation& v);
+void validate_priority_level(const Validation& v);
+void validate_resource_claim(const Validation& v);
+void validate_resource_claim_template(const Validation& v);
+void validate_device_class(const Validation& v);
 // validation_admission.cc, validation_extensions.cc
 void validate_validating_webhooks(const Validation& v);
 void validate_mutating_webhooks(const Validation& v);
 void validate_admission_policy(const Validation& v);
 void validate_admission_policy_binding(const Validation& v);
+void validate_mutating_policy(const Validation& v);
+void validate_mutating_policy_binding(const Validation& v);
 void validate_custom_resource_definition(const Validation& v);
 void validate_api_service(const Validation& v);
 // validation_config.cc
