@@ -131,6 +131,12 @@ Result<void> Router::authorize(const auth::User& user, const RequestInfo& info, 
   a.resource = info.resource;
   a.subresource = info.subresource;
   a.name = info.name;
+  // A list of one name is about that object.
+  if (a.name.empty() && (a.verb == "list" || a.verb == "watch")) {
+    auto fields = api::FieldSelector::parse(request.query.get("fieldSelector"));
+    if (fields)
+      if (const std::string* name = fields->required_value("metadata.name")) a.name = *name;
+  }
   auto decision = s_.authorizer.decide(a);
   if (decision.allowed) return {};
   std::string text = denial(user, a);
