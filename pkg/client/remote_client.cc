@@ -51,6 +51,8 @@ Result<json::value> body_of(const http::ClientResponse& response) {
 class RemoteWatch final : public Watch {
  public:
   explicit RemoteWatch(std::function<void(const WatchEvent&)> sink) : sink_(std::move(sink)) {}
+  // The stream calls back into all that is below: it ends first.
+  ~RemoteWatch() override { stream.reset(); }
 
   void on_head(int status) { status_ = status; }
 
