@@ -80,7 +80,9 @@ json::array* children(json::object& o, std::string_view name) {
   return v != nullptr && v->is_array() ? &v->get_array() : nullptr;
 }
 
-std::string_view text(json::object& o, std::string_view name) { return json::get_string(o.if_contains(json::key(name))); }
+std::string_view text(json::object& o, std::string_view name) {
+  return json::get_string(o.if_contains(json::key(name)));
+}
 
 // "latest" or no tag is pulled always; a digest or another tag only when it is missing.
 std::string_view pull_policy(std::string_view image) {
@@ -95,7 +97,8 @@ void default_container(json::object& c, bool in_pod) {
   for (std::string_view probe : {"livenessProbe", "readinessProbe", "startupProbe"}) {
     json::object* p = child(c, probe);
     if (p == nullptr) continue;
-    for (std::string_view zero_means_default : {"timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) {
+    for (std::string_view zero_means_default :
+         {"timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) {
       json::value* v = p->if_contains(json::key(zero_means_default));
       if (v != nullptr && json::get_int(v) == 0)
         *v = zero_means_default == "periodSeconds" ? 10 : zero_means_default == "failureThreshold" ? 3 : 1;
@@ -125,11 +128,13 @@ void default_pod_spec(json::object& spec, bool in_pod) {
           if (c.is_object())
             if (json::array* ports = children(c.get_object(), "ports"))
               for (json::value& p : *ports)
-                if (p.is_object()) set_if_absent(p.get_object(), "hostPort", json::get_int(json::find(&p, "containerPort")));
+                if (p.is_object())
+                  set_if_absent(p.get_object(), "hostPort", json::get_int(json::find(&p, "containerPort")));
   }
   if (in_pod) set_if_absent(spec, "enableServiceLinks", true);
   // The old and the new name of the service account always agree.
-  if (absent(spec, "serviceAccountName") && !absent(spec, "serviceAccount")) spec["serviceAccountName"] = spec["serviceAccount"];
+  if (absent(spec, "serviceAccountName") && !absent(spec, "serviceAccount"))
+    spec["serviceAccountName"] = spec["serviceAccount"];
   if (!absent(spec, "serviceAccountName")) {
     json::value name = spec["serviceAccountName"];
     spec["serviceAccount"] = name;
@@ -201,7 +206,8 @@ void default_service(json::object& service) {
       if (!p.is_object()) continue;
       json::object& port = p.get_object();
       json::value* target = port.if_contains("targetPort");
-      bool unset = target == nullptr || (target->is_int64() && target->get_int64() == 0) || (target->is_string() && target->get_string().empty());
+      bool unset = target == nullptr || (target->is_int64() && target->get_int64() == 0) ||
+                   (target->is_string() && target->get_string().empty());
       if (unset) port["targetPort"] = json::get_int(port.if_contains("port"));
     }
   }
@@ -212,7 +218,8 @@ void default_service(json::object& service) {
   }
   if (type == "ExternalName") return;
   set_if_absent(*spec, "internalTrafficPolicy", "Cluster");
-  bool external = type == "NodePort" || type == "LoadBalancer" || !json::get_array(spec->if_contains("externalIPs")).empty();
+  bool external =
+      type == "NodePort" || type == "LoadBalancer" || !json::get_array(spec->if_contains("externalIPs")).empty();
   if (external) set_if_absent(*spec, "externalTrafficPolicy", "Cluster");
   if (type == "LoadBalancer") set_if_absent(*spec, "allocateLoadBalancerNodePorts", true);
 }
@@ -290,7 +297,8 @@ void default_job(json::object& object) {
   // A job's labels default to its template's.
   const json::value* labels = json::at(spec->if_contains("template"), {"metadata", "labels"});
   json::object& metadata = json::ensure_object(object, "metadata");
-  if (json::get_object(metadata.if_contains("labels")).empty() && !json::get_object(labels).empty()) metadata["labels"] = *labels;
+  if (json::get_object(metadata.if_contains("labels")).empty() && !json::get_object(labels).empty())
+    metadata["labels"] = *labels;
 }
 
 void default_cron_job(json::object& object) {
@@ -303,7 +311,8 @@ void default_cron_job(json::object& object) {
   if (pod_spec != nullptr) default_pod_spec(*pod_spec, false);
   // What a job gets when it is made stays out of the template.
   for (const char* name : {"completionMode", "suspend", "manualSelector", "podReplacementPolicy"})
-    if (json::value* v = job_spec->if_contains(name); v != nullptr && (v->is_bool() ? !v->get_bool() : true)) job_spec->erase(name);
+    if (json::value* v = job_spec->if_contains(name); v != nullptr && (v->is_bool() ? !v->get_bool() : true))
+      job_spec->erase(name);
 }
 
 void default_namespace(json::object& object) {
@@ -321,7 +330,8 @@ void default_rbac_binding(json::object& object) {
       if (!s.is_object()) continue;
       json::object& subject = s.get_object();
       std::string_view kind = text(subject, "kind");
-      if ((kind == "User" || kind == "Group") && text(subject, "apiGroup").empty()) subject["apiGroup"] = "rbac.authorization.k8s.io";
+      if ((kind == "User" || kind == "Group") && text(subject, "apiGroup").empty())
+        subject["apiGroup"] = "rbac.authorization.k8s.io";
     }
   }
 }
@@ -336,7 +346,9 @@ void default_endpoint_slice(json::object& object) {
   }
 }
 
-void default_volume(json::object& object, const char* phase) { set_if_absent(json::ensure_object(object, "status"), "phase", json::value(phase)); }
+void default_volume(json::object& object, const char* phase) {
+  set_if_absent(json::ensure_object(object, "status"), "phase", json::value(phase));
+}
 
 // A claim's source stands in two members that agree. The older of them knows claims and snapshots only.
 void default_claim(json::object& object) {
@@ -345,7 +357,8 @@ void default_claim(json::object& object) {
   if (spec == nullptr) return;
   if (json::object* source = child(*spec, "dataSource")) {
     std::string_view group = text(*source, "apiGroup"), kind = text(*source, "kind");
-    bool known = (group.empty() && kind == "PersistentVolumeClaim") || (group == "snapshot.storage.k8s.io" && kind == "VolumeSnapshot");
+    bool known = (group.empty() && kind == "PersistentVolumeClaim") ||
+                 (group == "snapshot.storage.k8s.io" && kind == "VolumeSnapshot");
     if (!known) spec->erase("dataSource");
   }
   json::object *source = child(*spec, "dataSource"), *ref = child(*spec, "dataSourceRef");
@@ -362,7 +375,8 @@ void default_claim(json::object& object) {
 // One device, where nothing else is said.
 void default_device_request(json::object& wanted) {
   set_if_absent(wanted, "allocationMode", "ExactCount");
-  if (text(wanted, "allocationMode") == "ExactCount" && json::get_int(wanted.if_contains("count")) == 0) wanted["count"] = 1;
+  if (text(wanted, "allocationMode") == "ExactCount" && json::get_int(wanted.if_contains("count")) == 0)
+    wanted["count"] = 1;
 }
 
 void default_devices(json::object* claim_spec) {
@@ -407,7 +421,8 @@ struct Entry {
 };
 constexpr Entry kDefaulters[] = {
     {"", "Pod", default_pod},
-    {"", "PodTemplate", [](json::object& o) {
+    {"", "PodTemplate",
+     [](json::object& o) {
        json::object* t = child(o, "template");
        if (json::object* s = t == nullptr ? nullptr : child(*t, "spec")) default_pod_spec(*s, false);
      }},
@@ -427,11 +442,13 @@ constexpr Entry kDefaulters[] = {
     {"rbac.authorization.k8s.io", "ClusterRoleBinding", default_rbac_binding},
     {"discovery.k8s.io", "EndpointSlice", default_endpoint_slice},
     {"resource.k8s.io", "ResourceClaim", [](json::object& o) { default_devices(child(o, "spec")); }},
-    {"resource.k8s.io", "ResourceClaimTemplate", [](json::object& o) {
+    {"resource.k8s.io", "ResourceClaimTemplate",
+     [](json::object& o) {
        json::object* spec = child(o, "spec");
        default_devices(spec == nullptr ? nullptr : child(*spec, "spec"));
      }},
-    {"networking.k8s.io", "IngressClass", [](json::object& o) {
+    {"networking.k8s.io", "IngressClass",
+     [](json::object& o) {
        json::object* spec = child(o, "spec");
        json::object* parameters = spec == nullptr ? nullptr : child(*spec, "parameters");
        if (parameters != nullptr) set_if_absent(*parameters, "scope", "Cluster");

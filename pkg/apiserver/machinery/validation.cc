@@ -74,7 +74,8 @@ constexpr Entry kRules[] = {
 std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value& object, const json::value* old) {
   std::vector<Cause> causes;
   for (const Entry& entry : kRules)
-    if (entry.group == resource.group && entry.resource == resource.resource) entry.rule({resource.subresource, object, old, causes});
+    if (entry.group == resource.group && entry.resource == resource.resource)
+      entry.rule({resource.subresource, object, old, causes});
   return causes;
 }
 

@@ -15,6 +15,7 @@ std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value
 
 // metadata alone: name (or generateName), namespace, labels, annotations (256 KiB), ownerReferences, finalizers,
 // and on update the immutable ones.
-std::vector<Cause> validate_metadata(const api::ResourceInfo& resource, const json::value& object, const json::value* old);
+std::vector<Cause> validate_metadata(const api::ResourceInfo& resource, const json::value& object,
+                                     const json::value* old);
 
 }  // namespace kcube::machinery

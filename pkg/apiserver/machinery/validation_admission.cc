@@ -31,25 +31,32 @@ void validate_rule_resources(const Cursor& resources) {
       continue;
     }
     std::string_view resource = text.substr(0, slash), sub = text.substr(slash + 1);
-    if (all_of.contains(resource)) item.invalid("if '" + std::string(resource) + "/*' is present, must not specify " + std::string(text));
-    if (everywhere.contains(sub)) item.invalid("if '*/" + std::string(sub) + "' is present, must not specify " + std::string(text));
+    if (all_of.contains(resource))
+      item.invalid("if '" + std::string(resource) + "/*' is present, must not specify " + std::string(text));
+    if (everywhere.contains(sub))
+      item.invalid("if '*/" + std::string(sub) + "' is present, must not specify " + std::string(text));
     if (sub == "*") all_of.insert(resource);
     if (resource == "*") everywhere.insert(sub);
   }
-  if (resources.size() > 1 && has(resources, "*/*")) resources.invalid("if '*/*' is present, must not specify other resources");
-  if (plain && has(resources, "*")) resources.invalid("if '*' is present, must not specify other resources without subresources");
+  if (resources.size() > 1 && has(resources, "*/*"))
+    resources.invalid("if '*/*' is present, must not specify other resources");
+  if (plain && has(resources, "*"))
+    resources.invalid("if '*' is present, must not specify other resources without subresources");
 }
 
 void validate_rule(const Cursor& rule) {
   Cursor operations = rule["operations"], groups = rule["apiGroups"], versions = rule["apiVersions"];
   if (operations.empty()) operations.required();
-  if (operations.size() > 1 && has(operations, "*")) operations.invalid("if '*' is present, must not specify other operations");
+  if (operations.size() > 1 && has(operations, "*"))
+    operations.invalid("if '*' is present, must not specify other operations");
   for (const Cursor& operation : operations.items())
-    if (!operation.in({"*", "CONNECT", "CREATE", "DELETE", "UPDATE"})) operation.not_supported({"*", "CONNECT", "CREATE", "DELETE", "UPDATE"});
+    if (!operation.in({"*", "CONNECT", "CREATE", "DELETE", "UPDATE"}))
+      operation.not_supported({"*", "CONNECT", "CREATE", "DELETE", "UPDATE"});
   if (groups.empty()) groups.required();
   if (groups.size() > 1 && has(groups, "*")) groups.invalid("if '*' is present, must not specify other API groups");
   if (versions.empty()) versions.required();
-  if (versions.size() > 1 && has(versions, "*")) versions.invalid("if '*' is present, must not specify other API versions");
+  if (versions.size() > 1 && has(versions, "*"))
+    versions.invalid("if '*' is present, must not specify other API versions");
   for (const Cursor& version : versions.items())
     if (version.empty()) version.required();
   validate_rule_resources(rule["resources"]);
@@ -60,8 +67,10 @@ void validate_review_versions(const Cursor& versions) {
   if (versions.empty()) return versions.required("must specify one of v1, v1beta1");
   std::set<std::string_view> seen;
   for (const Cursor& version : versions.items()) {
-    if (!seen.insert(version.text()).second) version.invalid("duplicate version");
-    else version.check(api::check_dns1035_label(version.text()));
+    if (!seen.insert(version.text()).second)
+      version.invalid("duplicate version");
+    else
+      version.check(api::check_dns1035_label(version.text()));
   }
   if (!seen.contains("v1") && !seen.contains("v1beta1")) versions.invalid("must include at least one of v1, v1beta1");
 }
@@ -70,7 +79,8 @@ void validate_review_versions(const Cursor& versions) {
 void validate_hook_name(const Cursor& name) {
   if (name.empty()) return name.required();
   if (!name.check(api::check_dns1123_subdomain(name.text()))) return;
-  if (split(name.text(), '.').size() < 3) name.invalid("should be a domain with at least three segments separated by dots");
+  if (split(name.text(), '.').size() < 3)
+    name.invalid("should be a domain with at least three segments separated by dots");
 }
 
 void validate_conditions(const Cursor& conditions) {
@@ -79,8 +89,10 @@ void validate_conditions(const Cursor& conditions) {
   for (const Cursor& condition : conditions.items()) {
     if (trim(condition["expression"].text()).empty()) condition["expression"].required();
     Cursor name = condition["name"];
-    if (name.empty()) name.required();
-    else validate_label_key(name);
+    if (name.empty())
+      name.required();
+    else
+      validate_label_key(name);
     if (!name.empty() && !names.insert(name.text()).second) name.duplicate();
   }
 }
@@ -91,9 +103,12 @@ void validate_hook(const Cursor& hook, bool mutating) {
   hook["failurePolicy"].one_of_if_set({"Fail", "Ignore"});
   hook["matchPolicy"].one_of_if_set({"Equivalent", "Exact"});
   Cursor effects = hook["sideEffects"], timeout = hook["timeoutSeconds"];
-  if (!effects.present()) effects.required("must specify one of None, NoneOnDryRun");
-  else if (!effects.in({"None", "NoneOnDryRun"})) effects.not_supported({"None", "NoneOnDryRun"});
-  if (timeout.present() && (timeout.number() < 1 || timeout.number() > 30)) timeout.invalid("the timeout value must be between 1 and 30 seconds");
+  if (!effects.present())
+    effects.required("must specify one of None, NoneOnDryRun");
+  else if (!effects.in({"None", "NoneOnDryRun"}))
+    effects.not_supported({"None", "NoneOnDryRun"});
+  if (timeout.present() && (timeout.number() < 1 || timeout.number() > 30))
+    timeout.invalid("the timeout value must be between 1 and 30 seconds");
   validate_label_selector(hook["namespaceSelector"]);
   validate_label_selector(hook["objectSelector"]);
   if (mutating) hook["reinvocationPolicy"].one_of_if_set({"IfNeeded", "Never"});
@@ -125,8 +140,9 @@ bool is_cel_identifier(std::string_view name) {
   if (name.empty() || (name.front() >= '0' && name.front() <= '9')) return false;
   for (unsigned char c : name)
     if (!std::isalnum(c) && c != '_') return false;
-  for (std::string_view reserved : {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-                                    "let", "loop", "package", "namespace", "return", "var", "void", "while"})
+  for (std::string_view reserved :
+       {"true", "false",  "null", "in",   "as",      "break",     "const",  "continue", "else", "for",  "function",
+        "if",   "import", "let",  "loop", "package", "namespace", "return", "var",      "void", "while"})
     if (name == reserved) return false;
   return true;
 }
@@ -135,16 +151,20 @@ void validate_param_kind(const Cursor& kind) {
   if (!kind.present()) return;
   Cursor version = kind["apiVersion"];
   if (version.empty()) version.required();
-  if (kind["kind"].empty()) kind["kind"].required();
+  if (kind["kind"].empty())
+    kind["kind"].required();
   else if (!api::check_dns1035_label(to_lower(kind["kind"].text())).empty())
-    kind["kind"].invalid("may have mixed case, but should otherwise match: " + api::check_dns1035_label(to_lower(kind["kind"].text())));
+    kind["kind"].invalid("may have mixed case, but should otherwise match: " +
+                         api::check_dns1035_label(to_lower(kind["kind"].text())));
 }
 
 void validate_variables(const Cursor& variables) {
   for (const Cursor& variable : variables.items()) {
     Cursor name = variable["name"];
-    if (trim(name.text()).empty()) name.required("name is not specified");
-    else if (!is_cel_identifier(name.text())) name.invalid("must be a valid CEL identifier");
+    if (trim(name.text()).empty())
+      name.required("name is not specified");
+    else if (!is_cel_identifier(name.text()))
+      name.invalid("must be a valid CEL identifier");
     if (trim(variable["expression"].text()).empty()) variable["expression"].required("expression is not specified");
   }
 }
@@ -154,15 +174,19 @@ void validate_validations(const Cursor& validations) {
     if (trim(one["expression"].text()).empty()) one["expression"].required("expression is not specified");
     Cursor message = one["message"], expression = one["messageExpression"];
     if (!expression.empty() && trim(expression.text()).empty()) expression.invalid("must be non-empty if specified");
-    if (!message.empty() && trim(message.text()).empty()) message.invalid("must be non-empty if specified");
-    else if (trim(message.text()).find_first_of("\r\n") != std::string_view::npos) message.invalid("must not contain line breaks");
+    if (!message.empty() && trim(message.text()).empty())
+      message.invalid("must be non-empty if specified");
+    else if (trim(message.text()).find_first_of("\r\n") != std::string_view::npos)
+      message.invalid("must not contain line breaks");
     one["reason"].one_of_if_set({"Forbidden", "Invalid", "RequestEntityTooLarge"});
   }
 }
 
 void validate_binding_spec(const Cursor& spec) {
-  if (spec["policyName"].empty()) spec["policyName"].required();
-  else spec["policyName"].check(api::check_dns1123_subdomain(spec["policyName"].text()));
+  if (spec["policyName"].empty())
+    spec["policyName"].required();
+  else
+    spec["policyName"].check(api::check_dns1123_subdomain(spec["policyName"].text()));
   if (Cursor ref = spec["paramRef"]; ref.present()) {
     Cursor name = ref["name"], selector = ref["selector"], missing = ref["parameterNotFoundAction"];
     if (!name.empty()) name.check(api::check_path_segment(name.text()));
@@ -189,10 +213,13 @@ void validate_webhook_client(const Cursor& client) {
     std::string_view rest = scheme == std::string_view::npos ? std::string_view() : text.substr(scheme + 3);
     std::string_view host = rest.substr(0, rest.find_first_of("/?#"));
     if (text.substr(0, scheme == std::string_view::npos ? 0 : scheme) != "https")
-      url.invalid_text(text.substr(0, scheme == std::string_view::npos ? 0 : scheme), "'https' is the only allowed URL scheme" + std::string(kForm));
+      url.invalid_text(text.substr(0, scheme == std::string_view::npos ? 0 : scheme),
+                       "'https' is the only allowed URL scheme" + std::string(kForm));
     if (host.empty()) url.invalid_text("", "host must be specified" + std::string(kForm));
-    if (size_t at = host.find('@'); at != std::string_view::npos) url.invalid_text(host.substr(0, at), "user information is not permitted in the URL");
-    if (size_t hash = rest.find('#'); hash != std::string_view::npos) url.invalid_text(rest.substr(hash + 1), "fragments are not permitted in the URL");
+    if (size_t at = host.find('@'); at != std::string_view::npos)
+      url.invalid_text(host.substr(0, at), "user information is not permitted in the URL");
+    if (size_t hash = rest.find('#'); hash != std::string_view::npos)
+      url.invalid_text(rest.substr(hash + 1), "fragments are not permitted in the URL");
     size_t query = rest.find('?');
     if (query != std::string_view::npos) {
       std::string_view parameters = rest.substr(query + 1);
@@ -212,8 +239,10 @@ void validate_webhook_client(const Cursor& client) {
   if (segments.size() < 2) path.invalid("segment[0] may not be empty");
   for (size_t i = 1; i < segments.size(); ++i) {
     std::string at = "segment[" + std::to_string(i - 1) + "]";
-    if (segments[i].empty()) path.invalid(at + " may not be empty");
-    else if (std::string problem = api::check_dns1123_subdomain(segments[i]); !problem.empty()) path.invalid(at + ": " + problem);
+    if (segments[i].empty())
+      path.invalid(at + " may not be empty");
+    else if (std::string problem = api::check_dns1123_subdomain(segments[i]); !problem.empty())
+      path.invalid(at + ": " + problem);
   }
 }
 
@@ -241,7 +270,8 @@ void validate_admission_policy(const Validation& v) {
     std::string full = std::string(v["metadata"]["name"].text()) + "/" + std::string(annotation["key"].text());
     json::value shown(full);
     validate_label_key(annotation["key"].with(&shown));
-    if (trim(annotation["valueExpression"].text()).empty()) annotation["valueExpression"].required("valueExpression is not specified");
+    if (trim(annotation["valueExpression"].text()).empty())
+      annotation["valueExpression"].required("valueExpression is not specified");
     if (!keys.insert(annotation["key"].text()).second) annotation["key"].duplicate();
   }
 }
@@ -255,7 +285,10 @@ void validate_admission_policy_binding(const Validation& v) {
     if (!action.in({"Audit", "Deny", "Warn"})) action.not_supported({"Audit", "Deny", "Warn"});
     if (!seen.insert(action.text()).second) action.duplicate();
   }
-  if (seen.contains("Deny") && seen.contains("Warn")) actions.invalid("must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)");
+  if (seen.contains("Deny") && seen.contains("Warn"))
+    actions.invalid(
+        "must not contain both Deny and Warn (repeating the same validation failure information in the API response "
+        "and headers serves no purpose)");
 }
 
 void validate_mutating_policy(const Validation& v) {
@@ -272,11 +305,15 @@ void validate_mutating_policy(const Validation& v) {
     Cursor type = mutation["patchType"];
     if (!type.one_of({"ApplyConfiguration", "JSONPatch"})) continue;
     bool json_patch = type.text() == "JSONPatch";
-    Cursor wanted = mutation[json_patch ? "jsonPatch" : "applyConfiguration"], other = mutation[json_patch ? "applyConfiguration" : "jsonPatch"];
-    if (!wanted.present()) wanted.required("must be specified when patchType is " + std::string(type.text()));
-    else if (trim(wanted["expression"].text()).empty()) wanted["expression"].required();
+    Cursor wanted = mutation[json_patch ? "jsonPatch" : "applyConfiguration"],
+           other = mutation[json_patch ? "applyConfiguration" : "jsonPatch"];
+    if (!wanted.present())
+      wanted.required("must be specified when patchType is " + std::string(type.text()));
+    else if (trim(wanted["expression"].text()).empty())
+      wanted["expression"].required();
     if (other.present())
-      other.invalid_text(json_patch ? "{applyConfiguration}" : "{jsonPatch}", "must not be specified when patchType is " + std::string(type.text()));
+      other.invalid_text(json_patch ? "{applyConfiguration}" : "{jsonPatch}",
+                         "must not be specified when patchType is " + std::string(type.text()));
   }
   spec["reinvocationPolicy"].one_of({"IfNeeded", "Never"});
 }

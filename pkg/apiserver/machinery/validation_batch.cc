@@ -13,11 +13,16 @@ constexpr size_t kMaxRules = 20, kMaxExitCodes = 255, kMaxConditions = 20, kMaxM
 
 void validate_exit_codes(const Cursor& codes, const std::set<std::string_view>& containers) {
   Cursor op = codes["operator"], name = codes["containerName"], values = codes["values"];
-  if (op.empty()) op.required("valid values: [\"In\" \"NotIn\"]");
-  else if (!op.in({"In", "NotIn"})) op.not_supported({"In", "NotIn"});
-  if (name.present() && !containers.contains(name.text())) name.invalid("must be one of the container or initContainer names in the pod template");
-  if (values.empty()) values.invalid("at least one value is required");
-  else if (values.size() > kMaxExitCodes) values.too_many(kMaxExitCodes);
+  if (op.empty())
+    op.required("valid values: [\"In\" \"NotIn\"]");
+  else if (!op.in({"In", "NotIn"}))
+    op.not_supported({"In", "NotIn"});
+  if (name.present() && !containers.contains(name.text()))
+    name.invalid("must be one of the container or initContainer names in the pod template");
+  if (values.empty())
+    values.invalid("at least one value is required");
+  else if (values.size() > kMaxExitCodes)
+    values.too_many(kMaxExitCodes);
   std::set<int64_t> seen;
   int64_t before = 0;
   bool ordered = true;
@@ -35,8 +40,10 @@ void validate_conditions(const Cursor& patterns) {
   for (const Cursor& pattern : patterns.items()) {
     validate_label_key(pattern["type"]);
     Cursor status = pattern["status"];
-    if (status.empty()) status.required("valid values: [\"False\" \"True\" \"Unknown\"]");
-    else if (!status.in({"False", "True", "Unknown"})) status.not_supported({"False", "True", "Unknown"});
+    if (status.empty())
+      status.required("valid values: [\"False\" \"True\" \"Unknown\"]");
+    else if (!status.in({"False", "True", "Unknown"}))
+      status.not_supported({"False", "True", "Unknown"});
   }
 }
 
@@ -48,9 +55,12 @@ void validate_failure_policy(const Cursor& spec) {
     for (const Cursor& c : spec["template"]["spec"][list].items()) containers.insert(c["name"].text());
   for (const Cursor& rule : rules.items()) {
     Cursor action = rule["action"], codes = rule["onExitCodes"], conditions = rule["onPodConditions"];
-    if (action.empty()) action.required("valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
-    else if (!action.in({"Count", "FailIndex", "FailJob", "Ignore"})) action.not_supported({"Count", "FailIndex", "FailJob", "Ignore"});
-    else if (action.text() == "FailIndex" && !spec["backoffLimitPerIndex"].present()) action.invalid("requires the backoffLimitPerIndex to be set");
+    if (action.empty())
+      action.required("valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
+    else if (!action.in({"Count", "FailIndex", "FailJob", "Ignore"}))
+      action.not_supported({"Count", "FailIndex", "FailJob", "Ignore"});
+    else if (action.text() == "FailIndex" && !spec["backoffLimitPerIndex"].present())
+      action.invalid("requires the backoffLimitPerIndex to be set");
     if (codes.present()) validate_exit_codes(codes, containers);
     validate_conditions(conditions);
     if (codes.present() == !conditions.empty())
@@ -66,27 +76,34 @@ void validate_success_policy(const Cursor& spec) {
   if (rules.size() > kMaxRules) rules.too_many(kMaxRules);
   for (const Cursor& rule : rules.items()) {
     Cursor count = rule["succeededCount"];
-    if (!count.present() && !rule["succeededIndexes"].present()) rule.required("at least one of succeededCount or succeededIndexes must be specified");
+    if (!count.present() && !rule["succeededIndexes"].present())
+      rule.required("at least one of succeededCount or succeededIndexes must be specified");
     count.non_negative();
     int64_t completions = spec["completions"].number();
     if (count.number() > completions)
-      count.invalid("must be less than or equal to " + std::to_string(completions) + " (the number of specified completions)");
+      count.invalid("must be less than or equal to " + std::to_string(completions) +
+                    " (the number of specified completions)");
   }
 }
 
 void validate_indexes(const Cursor& spec) {
-  Cursor mode = spec["completionMode"], completions = spec["completions"], failed = spec["maxFailedIndexes"], per_index = spec["backoffLimitPerIndex"];
+  Cursor mode = spec["completionMode"], completions = spec["completions"], failed = spec["maxFailedIndexes"],
+         per_index = spec["backoffLimitPerIndex"];
   if (mode.present() && !mode.in({"NonIndexed", "Indexed"})) mode.not_supported({"NonIndexed", "Indexed"});
   if (mode.text() == "Indexed") {
     if (!completions.present()) completions.required("when completion mode is Indexed");
-    if (spec["parallelism"].number() > kMaxIndexed) spec["parallelism"].invalid("must be less than or equal to 100000 when completion mode is Indexed");
-    if (completions.present() && failed.number() > completions.number()) failed.invalid("must be less than or equal to completions");
+    if (spec["parallelism"].number() > kMaxIndexed)
+      spec["parallelism"].invalid("must be less than or equal to 100000 when completion mode is Indexed");
+    if (completions.present() && failed.number() > completions.number())
+      failed.invalid("must be less than or equal to completions");
     if (failed.number() > kMaxIndexed) failed.invalid("must be less than or equal to 100000");
     if (completions.number() > kMaxIndexed && per_index.present()) {
       if (!failed.present()) failed.required("must be specified when completions is above 100000");
       for (const Cursor& high : {spec["parallelism"], failed})
         if (high.number() > kMaxFailedHigh)
-          high.invalid("must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index");
+          high.invalid(
+              "must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per "
+              "index");
     }
   } else if (!mode.present() || mode.text() == "NonIndexed") {
     if (per_index.present()) per_index.invalid("requires indexed completion mode");
@@ -96,29 +113,36 @@ void validate_indexes(const Cursor& spec) {
 
 void validate_restart_policy(const Cursor& spec) {
   Cursor policy = spec["template"]["spec"]["restartPolicy"];
-  if (policy.empty() || policy.text() == "Always") policy.required("valid values: \"OnFailure\", \"Never\"");
-  else if (!policy.in({"OnFailure", "Never"})) policy.not_supported({"OnFailure", "Never"});
-  else if (spec["podFailurePolicy"].present() && policy.text() != "Never") policy.invalid("only \"Never\" is supported when podFailurePolicy is specified");
+  if (policy.empty() || policy.text() == "Always")
+    policy.required("valid values: \"OnFailure\", \"Never\"");
+  else if (!policy.in({"OnFailure", "Never"}))
+    policy.not_supported({"OnFailure", "Never"});
+  else if (spec["podFailurePolicy"].present() && policy.text() != "Never")
+    policy.invalid("only \"Never\" is supported when podFailurePolicy is specified");
 }
 
 // What jobs and the templates of CronJobs have in common.
 void validate_job_spec(const Cursor& spec) {
-  for (std::string_view count : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex",
-                                 "maxFailedIndexes"})
+  for (std::string_view count : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
+                                 "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"})
     spec[count].non_negative();
   if (spec["maxFailedIndexes"].present() && !spec["backoffLimitPerIndex"].present())
     spec["backoffLimitPerIndex"].required("when maxFailedIndexes is specified");
   if (Cursor manager = spec["managedBy"]; manager.present()) {
-    if (manager.empty()) manager.required();
-    else if (manager.text().find('/') == std::string_view::npos) manager.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")");
+    if (manager.empty())
+      manager.required();
+    else if (manager.text().find('/') == std::string_view::npos)
+      manager.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")");
     if (manager.text().size() > kMaxManagedBy) manager.too_long(kMaxManagedBy);
   }
   validate_indexes(spec);
   if (spec["podFailurePolicy"].present()) validate_failure_policy(spec);
   if (spec["successPolicy"].present()) validate_success_policy(spec);
   if (Cursor replace = spec["podReplacementPolicy"]; replace.present()) {
-    if (spec["podFailurePolicy"].present() && replace.text() != "Failed") replace.not_supported({"Failed"});
-    else if (!replace.in({"Failed", "TerminatingOrFailed"})) replace.not_supported({"Failed", "TerminatingOrFailed"});
+    if (spec["podFailurePolicy"].present() && replace.text() != "Failed")
+      replace.not_supported({"Failed"});
+    else if (!replace.in({"Failed", "TerminatingOrFailed"}))
+      replace.not_supported({"Failed", "TerminatingOrFailed"});
   }
   validate_pod_template(spec["template"]);
   validate_restart_policy(spec);
@@ -126,20 +150,25 @@ void validate_job_spec(const Cursor& spec) {
 
 // The template of a job that has not begun may still be steered to nodes.
 json::value steered_template(const Validation& v) {
-  json::value old = v.before({"spec", "template"}) == nullptr ? json::value(json::object()) : *v.before({"spec", "template"});
+  json::value old =
+      v.before({"spec", "template"}) == nullptr ? json::value(json::object()) : *v.before({"spec", "template"});
   if (!json::get_bool(v.before({"spec", "suspend"})) || v.before({"status", "startTime"}) != nullptr) return old;
   if (!old.is_object()) return old;
   json::object& pod = json::ensure_object(old.get_object(), "spec");
   auto take = [](json::object& to, std::string_view name, const Cursor& from) {
-    if (from.present()) to[json::key(name)] = *from.value();
-    else to.erase(json::key(name));
+    if (from.present())
+      to[json::key(name)] = *from.value();
+    else
+      to.erase(json::key(name));
   };
   Cursor now = v["spec"]["template"];
   for (std::string_view name : {"nodeSelector", "tolerations", "schedulingGates"}) take(pod, name, now["spec"][name]);
   json::object& metadata = json::ensure_object(old.get_object(), "metadata");
   for (std::string_view name : {"labels", "annotations"}) take(metadata, name, now["metadata"][name]);
-  if (now["spec"]["affinity"].present() || pod.contains("affinity")) take(json::ensure_object(pod, "affinity"), "nodeAffinity", now["spec"]["affinity"]["nodeAffinity"]);
-  if (pod.contains("affinity") && pod["affinity"].get_object().empty() && !now["spec"]["affinity"].present()) pod.erase("affinity");
+  if (now["spec"]["affinity"].present() || pod.contains("affinity"))
+    take(json::ensure_object(pod, "affinity"), "nodeAffinity", now["spec"]["affinity"]["nodeAffinity"]);
+  if (pod.contains("affinity") && pod["affinity"].get_object().empty() && !now["spec"]["affinity"].present())
+    pod.erase("affinity");
   return old;
 }
 
@@ -168,18 +197,21 @@ void check_job_update(const Validation& v) {
     json::value now = spec["template"].present() ? *spec["template"].value() : json::value();
     without_resources(now);
     without_resources(old);
-    if (!same(json::find(&now, "spec"), json::find(&old, "spec"))) spec["template"]["spec"].invalid("field is immutable");
+    if (!same(json::find(&now, "spec"), json::find(&old, "spec")))
+      spec["template"]["spec"].invalid("field is immutable");
   } else {
     spec["template"].unchanged(&old);
   }
-  for (std::string_view name : {"completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"})
+  for (std::string_view name :
+       {"completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"})
     spec[name].unchanged(v.before({"spec", name}));
 }
 
 void validate_job_status(const Validation& v) {
   Cursor status = v["status"];
   for (std::string_view count : {"active", "succeeded", "failed", "ready", "terminating"}) status[count].non_negative();
-  if (status["ready"].number() > status["active"].number()) status["ready"].invalid("cannot set more ready pods than active");
+  if (status["ready"].number() > status["active"].number())
+    status["ready"].invalid("cannot set more ready pods than active");
   auto is_true = [&](std::string_view type) {
     for (const Cursor& c : status["conditions"].items())
       if (c["type"].text() == type && c["status"].text() == "True") return true;
@@ -189,19 +221,24 @@ void validate_job_status(const Validation& v) {
   if (complete && failed) status["conditions"].invalid_omitted("cannot set Complete=True and Failed=true conditions");
   if (status["completionTime"].present() && !complete)
     status["completionTime"].invalid("cannot set completionTime when there is no Complete=True condition");
-  if (!status["completionTime"].present() && complete) status["completionTime"].required("completionTime is required for Complete jobs");
+  if (!status["completionTime"].present() && complete)
+    status["completionTime"].required("completionTime is required for Complete jobs");
   if (failed && !is_true("FailureTarget"))
     status["conditions"].invalid_omitted("cannot set Failed=True condition without the FailureTarget=true condition");
   if (complete && !is_true("SuccessCriteriaMet"))
-    status["conditions"].invalid_omitted("cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
-  if ((complete || failed) && status["active"].number() > 0) status["active"].invalid("active>0 is invalid for finished job");
-  if ((complete || failed) && !status["startTime"].present()) status["startTime"].required("startTime is required for finished job");
+    status["conditions"].invalid_omitted(
+        "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+  if ((complete || failed) && status["active"].number() > 0)
+    status["active"].invalid("active>0 is invalid for finished job");
+  if ((complete || failed) && !status["startTime"].present())
+    status["startTime"].required("startTime is required for finished job");
 }
 
 void validate_time_zone(const Cursor& zone) {
   if (!zone.present()) return;
   if (zone.empty()) return zone.invalid("timeZone must be nil or non-empty string");
-  if (to_lower(zone.text()) == "local") return zone.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+  if (to_lower(zone.text()) == "local")
+    return zone.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
   if (!known_time_zone(zone.text())) zone.invalid("unknown time zone " + std::string(zone.text()));
 }
 
@@ -217,19 +254,22 @@ void validate_job(const Validation& v) {
   auto parsed = api::LabelSelector::from_json(selector.value());
   Cursor labels = spec["template"]["metadata"]["labels"];
   if (parsed && !parsed->matches(labels.value()))
-    labels.invalid(labels.present() ? *labels.value() : json::value(nullptr), "`selector` does not match template `labels`");
+    labels.invalid(labels.present() ? *labels.value() : json::value(nullptr),
+                   "`selector` does not match template `labels`");
   if (!v.creating()) return check_job_update(v);
   if (spec["completionMode"].text() != "Indexed" || spec["completions"].number() <= 0) return;
   Cursor name = v["metadata"]["name"];
   std::string last = std::string(name.text()) + "-" + std::to_string(spec["completions"].number() - 1);
-  if (!api::check_dns1123_label(last).empty()) name.invalid("will not able to create pod with invalid DNS label: " + last);
+  if (!api::check_dns1123_label(last).empty())
+    name.invalid("will not able to create pod with invalid DNS label: " + last);
 }
 
 void validate_cron_job(const Validation& v) {
   if (!v.main()) return;
   Cursor spec = v["spec"];
   Cursor schedule = spec["schedule"];
-  if (schedule.empty()) schedule.required();
+  if (schedule.empty())
+    schedule.required();
   else {
     schedule.check(check_cron_schedule(schedule.text()));
     bool had = json::get_string(v.before({"spec", "schedule"})).find("TZ") != std::string_view::npos;
@@ -237,7 +277,8 @@ void validate_cron_job(const Validation& v) {
       schedule.invalid("cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
   }
   spec["startingDeadlineSeconds"].non_negative();
-  if (v.creating() || !same(spec["timeZone"].value(), v.before({"spec", "timeZone"}))) validate_time_zone(spec["timeZone"]);
+  if (v.creating() || !same(spec["timeZone"].value(), v.before({"spec", "timeZone"})))
+    validate_time_zone(spec["timeZone"]);
   spec["concurrencyPolicy"].one_of({"Allow", "Forbid", "Replace"});
   Cursor job = spec["jobTemplate"]["spec"];
   validate_job_spec(job);

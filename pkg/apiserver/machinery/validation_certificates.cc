@@ -17,7 +17,8 @@ std::string check_request(std::string_view encoded) {
   if (!text) return "PEM block type must be CERTIFICATE REQUEST";
   size_t begin = text->find(std::string(kBegin) + "CERTIFICATE REQUEST" + std::string(kEnd));
   size_t end = text->find("-----END CERTIFICATE REQUEST-----");
-  if (begin == std::string::npos || end == std::string::npos || end < begin) return "PEM block type must be CERTIFICATE REQUEST";
+  if (begin == std::string::npos || end == std::string::npos || end < begin)
+    return "PEM block type must be CERTIFICATE REQUEST";
   size_t from = text->find('\n', begin);
   std::string body;
   for (char c : text->substr(from, end - from))
@@ -38,14 +39,34 @@ void validate_signer(const Cursor& signer) {
   signer.check(api::check_dns1123_subdomain(domain));
   if (api::check_dns1123_subdomain(domain).empty() && domain.find('.') == std::string_view::npos)
     signer.invalid_text(domain, "should be a domain with at least two segments separated by dots");
-  if (std::string problem = api::check_dns1123_subdomain(path); !problem.empty()) signer.invalid("path component " + problem);
+  if (std::string problem = api::check_dns1123_subdomain(path); !problem.empty())
+    signer.invalid("path component " + problem);
 }
 
 bool known_usage(std::string_view usage) {
-  for (std::string_view known : {"any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
-                                 "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel",
-                                 "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
-                                 "server auth", "signing", "timestamping"})
+  for (std::string_view known : {"any",
+                                 "cert sign",
+                                 "client auth",
+                                 "code signing",
+                                 "content commitment",
+                                 "crl sign",
+                                 "data encipherment",
+                                 "decipher only",
+                                 "digital signature",
+                                 "email protection",
+                                 "encipher only",
+                                 "ipsec end system",
+                                 "ipsec tunnel",
+                                 "ipsec user",
+                                 "key agreement",
+                                 "key encipherment",
+                                 "microsoft sgc",
+                                 "netscape sgc",
+                                 "ocsp signing",
+                                 "s/mime",
+                                 "server auth",
+                                 "signing",
+                                 "timestamping"})
     if (usage == known) return true;
   return false;
 }
@@ -55,10 +76,29 @@ void validate_usages(const Cursor& usages) {
   std::set<std::string_view> seen;
   for (const Cursor& usage : usages.items()) {
     if (!known_usage(usage.text()))
-      usage.not_supported({"any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
-                           "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel",
-                           "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
-                           "server auth", "signing", "timestamping"});
+      usage.not_supported({"any",
+                           "cert sign",
+                           "client auth",
+                           "code signing",
+                           "content commitment",
+                           "crl sign",
+                           "data encipherment",
+                           "decipher only",
+                           "digital signature",
+                           "email protection",
+                           "encipher only",
+                           "ipsec end system",
+                           "ipsec tunnel",
+                           "ipsec user",
+                           "key agreement",
+                           "key encipherment",
+                           "microsoft sgc",
+                           "netscape sgc",
+                           "ocsp signing",
+                           "s/mime",
+                           "server auth",
+                           "signing",
+                           "timestamping"});
     if (!seen.insert(usage.text()).second) usage.duplicate();
   }
 }
@@ -69,10 +109,14 @@ void validate_conditions(const Cursor& conditions) {
     Cursor type = condition["type"], status = condition["status"];
     if (type.empty()) type.required();
     bool final = type.in({"Approved", "Denied", "Failed"});
-    if (status.empty()) status.required();
-    else if (final && status.text() != "True") status.not_supported({"True"});
-    else if (!status.in({"False", "True", "Unknown"})) status.not_supported({"False", "True", "Unknown"});
-    bool both = (type.text() == "Approved" && seen.contains("Denied")) || (type.text() == "Denied" && seen.contains("Approved"));
+    if (status.empty())
+      status.required();
+    else if (final && status.text() != "True")
+      status.not_supported({"True"});
+    else if (!status.in({"False", "True", "Unknown"}))
+      status.not_supported({"False", "True", "Unknown"});
+    bool both = (type.text() == "Approved" && seen.contains("Denied")) ||
+                (type.text() == "Denied" && seen.contains("Approved"));
     if (both) conditions.invalid_text(type.text(), "Approved and Denied conditions are mutually exclusive");
     if (!seen.insert(type.text()).second) type.duplicate();
   }
@@ -97,8 +141,10 @@ void check_update(const Validation& v) {
   Cursor certificate = v["status"]["certificate"];
   const json::value* issued = v.before({"status", "certificate"});
   if (same(certificate.value(), issued)) return;
-  if (v.subresource != "status") certificate.forbidden("updates may not set certificate content");
-  else if (!same(issued, nullptr)) certificate.forbidden("updates may not modify existing certificate content");
+  if (v.subresource != "status")
+    certificate.forbidden("updates may not set certificate content");
+  else if (!same(issued, nullptr))
+    certificate.forbidden("updates may not modify existing certificate content");
 }
 
 }  // namespace
@@ -109,9 +155,11 @@ void validate_signing_request(const Validation& v) {
   validate_usages(spec["usages"]);
   if (spec["signerName"].text() == "kubernetes.io/legacy-unknown")
     spec["signerName"].invalid("the legacy signerName is not allowed via this API version");
-  else validate_signer(spec["signerName"]);
+  else
+    validate_signer(spec["signerName"]);
   Cursor seconds = spec["expirationSeconds"];
-  if (seconds.present() && seconds.number() < kMinSeconds) seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)");
+  if (seconds.present() && seconds.number() < kMinSeconds)
+    seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)");
   validate_conditions(v["status"]["conditions"]);
   if (!v.creating()) check_update(v);
 }

@@ -32,8 +32,12 @@ void check_docker_config(const Cursor& data, std::string_view key) {
   if (!entry.present()) return entry.required();
   auto text = base64_decode(entry.text());
   auto value = json::parse(text.value_or(""));
-  if (!value) entry.invalid_text("<secret contents redacted>", trim(text.value_or("")).empty() ? "unexpected end of JSON input" : value.error().message());
-  else if (!value->is_object()) entry.invalid_text("<secret contents redacted>", "json: cannot unmarshal into Go value of type map[string]interface {}");
+  if (!value)
+    entry.invalid_text("<secret contents redacted>",
+                       trim(text.value_or("")).empty() ? "unexpected end of JSON input" : value.error().message());
+  else if (!value->is_object())
+    entry.invalid_text("<secret contents redacted>",
+                       "json: cannot unmarshal into Go value of type map[string]interface {}");
 }
 
 void check_type(const Validation& v) {

@@ -11,7 +11,8 @@ constexpr size_t kMaxAction = 128, kMaxReason = 128, kMaxNote = 1024, kMaxReport
 
 void check_finalizer(const Cursor& at, std::string_view name) {
   if (std::string problem = api::check_qualified_name(name); !problem.empty()) at.invalid_text(name, problem);
-  if (name.find('/') == std::string_view::npos && name != "kubernetes" && name != "orphan" && name != "foregroundDeletion")
+  if (name.find('/') == std::string_view::npos && name != "kubernetes" && name != "orphan" &&
+      name != "foregroundDeletion")
     at.invalid_text(name, "name is neither a standard finalizer name nor is it fully qualified");
 }
 
@@ -33,10 +34,12 @@ void validate_taints(const Validation& v) {
 void check_node_update(const Validation& v) {
   Cursor cidrs = v["spec"]["podCIDRs"];
   const json::value* before = v.before({"spec", "podCIDRs"});
-  if (!json::get_array(before).empty() && !same(cidrs.value(), before)) cidrs.forbidden("node updates may not change podCIDR except from \"\" to valid");
+  if (!json::get_array(before).empty() && !same(cidrs.value(), before))
+    cidrs.forbidden("node updates may not change podCIDR except from \"\" to valid");
   Cursor provider = v["spec"]["providerID"];
   std::string_view old = json::get_string(v.before({"spec", "providerID"}));
-  if (!old.empty() && old != provider.text()) provider.forbidden("node updates may not change providerID except from \"\" to valid");
+  if (!old.empty() && old != provider.text())
+    provider.forbidden("node updates may not change providerID except from \"\" to valid");
   std::set<std::pair<std::string_view, std::string_view>> seen;
   for (const Cursor& address : v["status"]["addresses"].items())
     if (!seen.insert({address["type"].text(), address["address"].text()}).second) address.duplicate();
@@ -63,7 +66,8 @@ void validate_namespace(const Validation& v) {
   if (v.subresource == "finalize") {
     for (const Cursor& finalizer : v["spec"]["finalizers"].items()) check_finalizer(finalizer, finalizer.text());
   } else if (v.creating()) {
-    for (const Cursor& finalizer : v["spec"]["finalizers"].items()) check_finalizer(v["spec"]["finalizers"], finalizer.text());
+    for (const Cursor& finalizer : v["spec"]["finalizers"].items())
+      check_finalizer(v["spec"]["finalizers"], finalizer.text());
   }
 }
 
@@ -75,8 +79,10 @@ void validate_node(const Validation& v) {
   if (!v.creating()) return check_node_update(v);
   std::vector<Cursor> cidrs = v["spec"]["podCIDRs"].items();
   for (const Cursor& cidr : cidrs) check_cidr(cidr);
-  bool two_of_a_kind = cidrs.size() == 2 && (cidrs[0].text().find(':') == std::string_view::npos) == (cidrs[1].text().find(':') == std::string_view::npos);
-  if (cidrs.size() > 2 || two_of_a_kind) v["spec"]["podCIDRs"].invalid("may specify no more than one CIDR for each IP family");
+  bool two_of_a_kind = cidrs.size() == 2 && (cidrs[0].text().find(':') == std::string_view::npos) ==
+                                                (cidrs[1].text().find(':') == std::string_view::npos);
+  if (cidrs.size() > 2 || two_of_a_kind)
+    v["spec"]["podCIDRs"].invalid("may specify no more than one CIDR for each IP family");
 }
 
 void validate_pod_template_object(const Validation& v) { validate_pod_template(v["template"]); }
@@ -85,7 +91,8 @@ void validate_event(const Validation& v) {
   Cursor object = v["involvedObject"];
   std::string_view space = object["namespace"].text(), own = v["metadata"]["namespace"].text();
   bool new_sort = v["eventTime"].present();
-  bool mine = space == own || (space.empty() && (own.empty() || own == "default" || (new_sort && own == "kube-system")));
+  bool mine =
+      space == own || (space.empty() && (own.empty() || own == "default" || (new_sort && own == "kube-system")));
   if (new_sort) mine = mine || !space.empty();
   if (!mine) object["namespace"].invalid_text(space, "does not match event.namespace");
   if (new_sort) validate_new_event(v);

@@ -9,9 +9,13 @@ namespace {
 
 struct Range {
   int low, high;
-  std::string_view names;   // by threes, of the first value on
+  std::string_view names;  // by threes, of the first value on
 };
-constexpr Range kFields[] = {{0, 59, ""}, {0, 23, ""}, {1, 31, ""}, {1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"}, {0, 6, "sunmontuewedthufrisat"}};
+constexpr Range kFields[] = {{0, 59, ""},
+                             {0, 23, ""},
+                             {1, 31, ""},
+                             {1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"},
+                             {0, 6, "sunmontuewedthufrisat"}};
 
 // The number, or -1 with `problem` set.
 int number_of(std::string_view text, const Range& range, std::string& problem) {
@@ -21,8 +25,11 @@ int number_of(std::string_view text, const Range& range, std::string& problem) {
     if (at != std::string_view::npos && at % 3 == 0) return static_cast<int>(at / 3) + range.low;
   }
   auto number = parse_int<int>(text);
-  if (!number) problem = "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing \"" + std::string(text) + "\": invalid syntax";
-  else if (*number < 0) problem = "negative number (" + std::to_string(*number) + ") not allowed: " + std::string(text);
+  if (!number)
+    problem = "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing \"" + std::string(text) +
+              "\": invalid syntax";
+  else if (*number < 0)
+    problem = "negative number (" + std::to_string(*number) + ") not allowed: " + std::string(text);
   return problem.empty() ? *number : -1;
 }
 
@@ -45,9 +52,14 @@ std::string check_range(std::string_view text, const Range& range) {
     if (!problem.empty()) return problem;
     if (ends.size() == 1) high = range.high;
   }
-  if (low < range.low) return "beginning of range (" + std::to_string(low) + ") below minimum (" + std::to_string(range.low) + "): " + shown;
-  if (high > range.high) return "end of range (" + std::to_string(high) + ") above maximum (" + std::to_string(range.high) + "): " + shown;
-  if (low > high) return "beginning of range (" + std::to_string(low) + ") beyond end of range (" + std::to_string(high) + "): " + shown;
+  if (low < range.low)
+    return "beginning of range (" + std::to_string(low) + ") below minimum (" + std::to_string(range.low) +
+           "): " + shown;
+  if (high > range.high)
+    return "end of range (" + std::to_string(high) + ") above maximum (" + std::to_string(range.high) + "): " + shown;
+  if (low > high)
+    return "beginning of range (" + std::to_string(low) + ") beyond end of range (" + std::to_string(high) +
+           "): " + shown;
   if (every == 0) return "step of range should be a positive number: " + shown;
   return {};
 }
@@ -84,7 +96,9 @@ std::string check_descriptor(std::string_view text) {
   for (std::string_view known : {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
     if (text == known) return {};
   if (text.starts_with("@every ") && is_duration(text.substr(7))) return {};
-  if (text.starts_with("@every ")) return "failed to parse duration " + std::string(text) + ": time: invalid duration \"" + std::string(text.substr(7)) + "\"";
+  if (text.starts_with("@every "))
+    return "failed to parse duration " + std::string(text) + ": time: invalid duration \"" +
+           std::string(text.substr(7)) + "\"";
   return "unrecognized descriptor: " + std::string(text);
 }
 

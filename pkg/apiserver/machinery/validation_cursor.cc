@@ -44,7 +44,8 @@ std::vector<Cursor> Cursor::items() const {
   std::vector<Cursor> out;
   const json::array& array = json::get_array(value_);
   out.reserve(array.size());
-  for (size_t i = 0; i < array.size(); ++i) out.emplace_back(&array[i], path_ + "[" + std::to_string(i) + "]", *causes_);
+  for (size_t i = 0; i < array.size(); ++i)
+    out.emplace_back(&array[i], path_ + "[" + std::to_string(i) + "]", *causes_);
   return out;
 }
 
@@ -62,7 +63,9 @@ void Cursor::invalid(std::string_view detail) const {
   causes_->push_back(api::field_invalid(path_, value_ == nullptr ? json::value("") : *value_, detail));
 }
 
-void Cursor::invalid(const json::value& shown, std::string_view detail) const { causes_->push_back(api::field_invalid(path_, shown, detail)); }
+void Cursor::invalid(const json::value& shown, std::string_view detail) const {
+  causes_->push_back(api::field_invalid(path_, shown, detail));
+}
 
 void Cursor::invalid_text(std::string_view shown, std::string_view detail) const {
   causes_->push_back(api::field_invalid(path_, json::value(json::key(shown)), detail));
@@ -74,7 +77,9 @@ void Cursor::invalid_omitted(std::string_view detail) const {
 
 void Cursor::forbidden(std::string_view detail) const { causes_->push_back(api::field_forbidden(path_, detail)); }
 
-void Cursor::duplicate() const { causes_->push_back(api::field_duplicate(path_, value_ == nullptr ? json::value("") : *value_)); }
+void Cursor::duplicate() const {
+  causes_->push_back(api::field_duplicate(path_, value_ == nullptr ? json::value("") : *value_));
+}
 
 void Cursor::not_found(std::string_view detail) const {
   causes_->push_back(api::field_not_found(path_, value_ == nullptr ? json::value("") : *value_));
@@ -93,7 +98,9 @@ bool Cursor::check(const std::string& problem) const {
   return problem.empty();
 }
 
-bool Cursor::in(std::initializer_list<std::string_view> list) const { return std::find(list.begin(), list.end(), text()) != list.end(); }
+bool Cursor::in(std::initializer_list<std::string_view> list) const {
+  return std::find(list.begin(), list.end(), text()) != list.end();
+}
 
 bool Cursor::one_of(std::initializer_list<std::string_view> list) const {
   if (!empty()) return one_of_if_set(list);
@@ -121,7 +128,8 @@ bool Cursor::positive() const {
 
 bool Cursor::between(int64_t low, int64_t high) const {
   if (number() >= low && number() <= high) return true;
-  invalid(json::value(number()), "must be between " + std::to_string(low) + " and " + std::to_string(high) + ", inclusive");
+  invalid(json::value(number()),
+          "must be between " + std::to_string(low) + " and " + std::to_string(high) + ", inclusive");
   return false;
 }
 

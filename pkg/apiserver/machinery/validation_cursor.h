@@ -30,20 +30,20 @@ class Cursor {
   const json::value* value() const { return value_; }
   const std::string& path() const { return path_; }
   bool present() const { return value_ != nullptr; }
-  bool empty() const;                                    // absent, "", [] or {}
-  size_t size() const;                                   // of an array or object
+  bool empty() const;   // absent, "", [] or {}
+  size_t size() const;  // of an array or object
   std::string_view text() const { return json::get_string(value_); }
   int64_t number(int64_t fallback = 0) const { return json::get_int(value_, fallback); }
   bool flag() const { return json::get_bool(value_); }
   bool is_text() const { return value_ != nullptr && value_->is_string(); }
-  std::vector<Cursor> items() const;                     // "ports[0]", "ports[1]", …
-  std::vector<std::pair<std::string_view, Cursor>> members() const;   // by key, each at "data[key]"
+  std::vector<Cursor> items() const;                                 // "ports[0]", "ports[1]", …
+  std::vector<std::pair<std::string_view, Cursor>> members() const;  // by key, each at "data[key]"
 
   void required(std::string_view detail = {}) const;
-  void invalid(std::string_view detail) const;           // shows the value that is here, "" where there is none
+  void invalid(std::string_view detail) const;  // shows the value that is here, "" where there is none
   void invalid(const json::value& shown, std::string_view detail) const;
   void invalid_text(std::string_view shown, std::string_view detail) const;
-  void invalid_omitted(std::string_view detail) const;   // shows no value
+  void invalid_omitted(std::string_view detail) const;  // shows no value
   void forbidden(std::string_view detail) const;
   void duplicate() const;
   void not_found(std::string_view detail = {}) const;
@@ -57,9 +57,9 @@ class Cursor {
   // Required when empty, not supported when not of `list`.
   bool one_of(std::initializer_list<std::string_view> list) const;
   bool one_of_if_set(std::initializer_list<std::string_view> list) const;
-  bool non_negative() const;                             // an absent number is 0
+  bool non_negative() const;  // an absent number is 0
   bool positive() const;
-  bool between(int64_t low, int64_t high) const;         // "must be between LOW and HIGH, inclusive"
+  bool between(int64_t low, int64_t high) const;  // "must be between LOW and HIGH, inclusive"
   bool port() const { return between(1, 65535); }
   // Invalid unless equal to `old`; absent and empty are the same.
   bool unchanged(const json::value* old, std::string_view detail = "field is immutable") const;

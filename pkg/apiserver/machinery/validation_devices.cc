@@ -11,15 +11,15 @@ namespace {
 
 constexpr size_t kMaxItems = 32, kMaxSubrequests = 8;
 
-void validate_name(const Cursor& name) {
-  name.check(api::check_dns1123_label(name.text()));
-}
+void validate_name(const Cursor& name) { name.check(api::check_dns1123_label(name.text())); }
 
 // What exactly one request asks for.
 void validate_wanted(const Cursor& wanted) {
   Cursor klass = wanted["deviceClassName"], mode = wanted["allocationMode"], count = wanted["count"];
-  if (klass.empty()) klass.required();
-  else klass.check(api::check_dns1123_subdomain(klass.text()));
+  if (klass.empty())
+    klass.required();
+  else
+    klass.check(api::check_dns1123_subdomain(klass.text()));
   if (wanted["selectors"].size() > kMaxItems) wanted["selectors"].too_many(kMaxItems);
   for (const Cursor& selector : wanted["selectors"].items())
     if (!selector["cel"].present()) selector["cel"].required();
@@ -39,10 +39,13 @@ void validate_requests(const Cursor& requests) {
     validate_name(request["name"]);
     if (!request["name"].empty() && !names.insert(request["name"].text()).second) request.duplicate();
     Cursor exactly = request["exactly"], first = request["firstAvailable"];
-    if (!exactly.present() && first.empty()) request.required("exactly one of `exactly` or `firstAvailable` is required");
+    if (!exactly.present() && first.empty())
+      request.required("exactly one of `exactly` or `firstAvailable` is required");
     else if (exactly.present() && !first.empty())
-      request.invalid(json::value(nullptr), "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
-    else if (exactly.present()) validate_wanted(exactly);
+      request.invalid(json::value(nullptr),
+                      "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
+    else if (exactly.present())
+      validate_wanted(exactly);
     if (first.size() > kMaxSubrequests) first.too_many(kMaxSubrequests);
     if (exactly.present()) continue;
     for (const Cursor& one : first.items()) {
@@ -58,8 +61,10 @@ void validate_claim_devices(const Cursor& devices) {
     if (devices[list].size() > kMaxItems) devices[list].too_many(kMaxItems);
   for (const Cursor& config : devices["config"].items()) {
     Cursor opaque = config["opaque"];
-    if (!opaque.present()) opaque.required();
-    else validate_csi_driver_name(opaque["driver"]);
+    if (!opaque.present())
+      opaque.required();
+    else
+      validate_csi_driver_name(opaque["driver"]);
   }
 }
 

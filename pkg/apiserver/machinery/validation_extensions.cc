@@ -22,7 +22,8 @@ void validate_names(const Cursor& names) {
   }
   for (const Cursor& name : names["shortNames"].items()) name.check(api::check_dns1035_label(name.text()));
   for (const Cursor& name : names["categories"].items()) name.check(api::check_dns1035_label(name.text()));
-  if (!names["kind"].empty() && names["kind"].text() == names["listKind"].text()) names["listKind"].invalid("kind and listKind may not be the same");
+  if (!names["kind"].empty() && names["kind"].text() == names["listKind"].text())
+    names["listKind"].invalid("kind and listKind may not be the same");
 }
 
 bool shapeless(const Cursor& schema) {
@@ -34,8 +35,10 @@ void validate_schema(const Cursor& schema, std::string_view place) {
   if (!schema.present() || !schema.value()->is_object()) return;
   Cursor type = schema["type"];
   if (place == "root") {
-    if (type.empty()) type.required("must not be empty at the root");
-    else if (type.text() != "object") type.invalid("must be object at the root");
+    if (type.empty())
+      type.required("must not be empty at the root");
+    else if (type.text() != "object")
+      type.invalid("must be object at the root");
   } else if (type.empty()) {
     if (!shapeless(schema)) type.required("must not be empty for specified " + std::string(place));
   } else if (!type.in({"array", "boolean", "integer", "number", "object", "string"})) {
@@ -49,14 +52,17 @@ void validate_schema(const Cursor& schema, std::string_view place) {
   }
   if (type.text() == "array" && !schema["items"].present()) schema["items"].required("must be specified");
   validate_schema(schema["items"], "array items");
-  if (schema["uniqueItems"].flag()) schema["uniqueItems"].forbidden("uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
+  if (schema["uniqueItems"].flag())
+    schema["uniqueItems"].forbidden("uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
   if (schema["$ref"].present()) schema["$ref"].forbidden("$ref is not supported");
 }
 
 void validate_column(const Cursor& column) {
   if (column["name"].empty()) column["name"].required();
-  if (column["type"].empty()) column["type"].required("must be one of boolean,date,integer,number,string");
-  else if (!column["type"].in({"boolean", "date", "integer", "number", "string"})) column["type"].invalid("must be one of boolean,date,integer,number,string");
+  if (column["type"].empty())
+    column["type"].required("must be one of boolean,date,integer,number,string");
+  else if (!column["type"].in({"boolean", "date", "integer", "number", "string"}))
+    column["type"].invalid("must be one of boolean,date,integer,number,string");
   if (column["jsonPath"].empty()) column["JSONPath"].required();
 }
 
@@ -78,8 +84,10 @@ void validate_version(const Cursor& version) {
   Cursor schema = version["schema"]["openAPIV3Schema"];
   if (!schema.present()) schema.required();
   Cursor warning = version["deprecationWarning"];
-  if (warning.present() && !version["deprecated"].flag()) warning.invalid("can only be set for deprecated versions");
-  else if (warning.present() && warning.empty()) warning.invalid("must not be an empty string");
+  if (warning.present() && !version["deprecated"].flag())
+    warning.invalid("can only be set for deprecated versions");
+  else if (warning.present() && warning.empty())
+    warning.invalid("must not be an empty string");
 }
 
 void validate_versions(const Cursor& spec) {
@@ -97,7 +105,8 @@ void validate_versions(const Cursor& spec) {
     }
     if (i == 0 || !one_table) {
       Cursor columns = version["additionalPrinterColumns"];
-      for (const Cursor& column : (one_table ? columns.renamed("spec.additionalPrinterColumns") : columns).items()) validate_column(column);
+      for (const Cursor& column : (one_table ? columns.renamed("spec.additionalPrinterColumns") : columns).items())
+        validate_column(column);
     }
     if (i == 0 || !one_scale) {
       Cursor scale = version["subresources"]["scale"];
@@ -117,13 +126,17 @@ void validate_conversion(const Cursor& conversion) {
   conversion["strategy"].one_of({"None", "Webhook"});
   Cursor webhook = conversion["webhook"];
   if (conversion["strategy"].text() != "Webhook") {
-    if (webhook.present()) webhook.renamed(conversion.path() + ".webhookClientConfig").forbidden("should not be set when strategy is not set to Webhook");
+    if (webhook.present())
+      webhook.renamed(conversion.path() + ".webhookClientConfig")
+          .forbidden("should not be set when strategy is not set to Webhook");
     return;
   }
   // Paths as the real server keeps them inside.
   Cursor client = webhook["clientConfig"].renamed(conversion.path() + ".webhookClientConfig");
-  if (!client.present()) client.required("required when strategy is set to Webhook");
-  else validate_webhook_client(client);
+  if (!client.present())
+    client.required("required when strategy is set to Webhook");
+  else
+    validate_webhook_client(client);
   if (webhook["conversionReviewVersions"].empty()) conversion["conversionReviewVersions"].required();
 }
 
@@ -135,9 +148,12 @@ void validate_custom_resource_definition(const Validation& v) {
   Cursor name = v["metadata"]["name"];
   std::string wanted = std::string(spec["names"]["plural"].text()) + "." + std::string(group.text());
   if (v.creating() && name.text() != wanted) name.invalid("must be spec.names.plural+\".\"+spec.group");
-  if (group.empty()) group.required();
-  else if (std::string problem = api::check_dns1123_subdomain(group.text()); !problem.empty()) group.invalid(problem);
-  else if (group.text().find('.') == std::string_view::npos) group.invalid("should be a domain with at least one dot");
+  if (group.empty())
+    group.required();
+  else if (std::string problem = api::check_dns1123_subdomain(group.text()); !problem.empty())
+    group.invalid(problem);
+  else if (group.text().find('.') == std::string_view::npos)
+    group.invalid("should be a domain with at least one dot");
   spec["scope"].one_of({"Cluster", "Namespaced"});
   validate_versions(spec);
   std::set<std::string_view> names;
@@ -151,7 +167,8 @@ void validate_custom_resource_definition(const Validation& v) {
   const json::value& shown = versions.present() ? *versions.value() : none;
   if (!unique) versions.invalid(shown, "must contain unique version names");
   if (storage != 1) versions.invalid(shown, "must have exactly one version marked as storage version");
-  if (v.creating() && storage == 0) v["status"]["storedVersions"].invalid(none, "must have at least one stored version");
+  if (v.creating() && storage == 0)
+    v["status"]["storedVersions"].invalid(none, "must have at least one stored version");
   validate_names(spec["names"]);
   validate_conversion(spec["conversion"]);
   if (v.creating() || !established(v)) return;
@@ -163,18 +180,25 @@ void validate_custom_resource_definition(const Validation& v) {
 
 void validate_api_service(const Validation& v) {
   if (!v.main()) return;
-  Cursor spec = v["spec"], group = spec["group"], version = spec["version"], service = spec["service"], name = v["metadata"]["name"];
+  Cursor spec = v["spec"], group = spec["group"], version = spec["version"], service = spec["service"],
+         name = v["metadata"]["name"];
   std::string wanted = std::string(version.text()) + "." + std::string(group.text());
-  if (v.creating() && name.text() != wanted) name.invalid("must be `spec.version+\".\"+spec.group`: \"" + wanted + "\"");
-  if (group.empty() && version.text() != "v1") group.required("only v1 may have an empty group and it better be legacy kube");
+  if (v.creating() && name.text() != wanted)
+    name.invalid("must be `spec.version+\".\"+spec.group`: \"" + wanted + "\"");
+  if (group.empty() && version.text() != "v1")
+    group.required("only v1 may have an empty group and it better be legacy kube");
   if (!group.empty()) group.check(api::check_dns1123_subdomain(group.text()));
   version.check(api::check_dns1035_label(version.text()));
   int64_t least = spec["groupPriorityMinimum"].number(), priority = spec["versionPriority"].number();
-  if (least <= 0 || least > 20000) spec["groupPriorityMinimum"].invalid(json::value(least), "must be positive and less than 20000");
-  if (priority <= 0 || priority > 1000) spec["versionPriority"].invalid(json::value(priority), "must be positive and less than 1000");
+  if (least <= 0 || least > 20000)
+    spec["groupPriorityMinimum"].invalid(json::value(least), "must be positive and less than 20000");
+  if (priority <= 0 || priority > 1000)
+    spec["versionPriority"].invalid(json::value(priority), "must be positive and less than 1000");
   Cursor bundle = spec["caBundle"], insecure = spec["insecureSkipTLSVerify"];
   if (!service.present()) {
-    if (!bundle.empty()) bundle.invalid_text(std::to_string(base64_decode(bundle.text()).value_or("").size()) + " bytes", "local APIServices may not have a caBundle");
+    if (!bundle.empty())
+      bundle.invalid_text(std::to_string(base64_decode(bundle.text()).value_or("").size()) + " bytes",
+                          "local APIServices may not have a caBundle");
     if (insecure.flag()) insecure.invalid("local APIServices may not have insecureSkipTLSVerify");
     return;
   }

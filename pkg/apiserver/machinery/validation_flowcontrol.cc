@@ -17,7 +17,8 @@ bool has_wildcard(const Cursor& list) {
 
 // "*" stands alone.
 void check_wildcard(const Cursor& list, std::string_view what) {
-  if (list.size() > 1 && has_wildcard(list)) list.invalid("if '*' is present, must not specify other " + std::string(what));
+  if (list.size() > 1 && has_wildcard(list))
+    list.invalid("if '*' is present, must not specify other " + std::string(what));
 }
 
 void validate_verbs(const Cursor& verbs) {
@@ -39,7 +40,8 @@ void validate_url(const Cursor& url) {
   if (text.find(' ') != std::string_view::npos) return url.invalid("must not contain white-space");
   if (text.find("//") != std::string_view::npos) return url.invalid("must not contain double slash");
   size_t star = text.find('*');
-  if (star != std::string_view::npos && (star != text.size() - 1 || !text.ends_with("/*"))) url.invalid("wildcard can only do suffix matching");
+  if (star != std::string_view::npos && (star != text.size() - 1 || !text.ends_with("/*")))
+    url.invalid("wildcard can only do suffix matching");
 }
 
 void validate_subject(const Cursor& subject) {
@@ -52,7 +54,8 @@ void validate_subject(const Cursor& subject) {
   for (const Kind& k : kKinds) {
     Cursor part = subject[k.member];
     if (k.kind != kind.text()) {
-      if (part.present()) part.forbidden(std::string(k.member) + " is forbidden when subject kind is not '" + std::string(k.kind) + "'");
+      if (part.present())
+        part.forbidden(std::string(k.member) + " is forbidden when subject kind is not '" + std::string(k.kind) + "'");
       continue;
     }
     if (!part.present()) {
@@ -63,8 +66,10 @@ void validate_subject(const Cursor& subject) {
     if (name.empty()) name.required();
     if (k.kind != "ServiceAccount") continue;
     if (!name.empty() && name.text() != "*") name.check(api::check_dns1123_subdomain(name.text()));
-    if (space.empty()) space.required("must specify namespace for service account");
-    else space.check(api::check_dns1123_label(space.text()));
+    if (space.empty())
+      space.required("must specify namespace for service account");
+    else
+      space.check(api::check_dns1123_label(space.text()));
   }
 }
 
@@ -103,23 +108,32 @@ void validate_rule(const Cursor& rule) {
 void validate_queuing(const Cursor& queuing) {
   Cursor queues = queuing["queues"], hand = queuing["handSize"], limit = queuing["queueLengthLimit"];
   if (limit.number() <= 0) limit.invalid(json::value(limit.number()), "must be positive");
-  if (queues.number() <= 0) queues.invalid(json::value(queues.number()), "must be positive");
-  else if (queues.number() > kMaxQueues) queues.invalid("must not be greater than 10000000");
-  if (hand.number() <= 0) hand.invalid(json::value(hand.number()), "must be positive");
-  else if (hand.number() > queues.number()) hand.invalid("should not be greater than queues (" + std::to_string(queues.number()) + ")");
+  if (queues.number() <= 0)
+    queues.invalid(json::value(queues.number()), "must be positive");
+  else if (queues.number() > kMaxQueues)
+    queues.invalid("must not be greater than 10000000");
+  if (hand.number() <= 0)
+    hand.invalid(json::value(hand.number()), "must be positive");
+  else if (hand.number() > queues.number())
+    hand.invalid("should not be greater than queues (" + std::to_string(queues.number()) + ")");
 }
 
 void validate_limited(const Cursor& limited) {
-  if (limited["nominalConcurrencyShares"].number() < 0) limited["nominalConcurrencyShares"].invalid("must be a non-negative integer");
+  if (limited["nominalConcurrencyShares"].number() < 0)
+    limited["nominalConcurrencyShares"].invalid("must be a non-negative integer");
   Cursor response = limited["limitResponse"], queuing = response["queuing"];
   if (response["type"].one_of({"Queue", "Reject"})) {
-    if (response["type"].text() == "Reject" && queuing.present()) queuing.forbidden("must be nil if limited.limitResponse.type is not Limited");
+    if (response["type"].text() == "Reject" && queuing.present())
+      queuing.forbidden("must be nil if limited.limitResponse.type is not Limited");
     if (response["type"].text() == "Queue") {
-      if (!queuing.present()) queuing.required("must not be empty if limited.limitResponse.type is Limited");
-      else validate_queuing(queuing);
+      if (!queuing.present())
+        queuing.required("must not be empty if limited.limitResponse.type is Limited");
+      else
+        validate_queuing(queuing);
     }
   }
-  if (limited["borrowingLimitPercent"].number() < 0) limited["borrowingLimitPercent"].invalid("if specified, must be a non-negative integer");
+  if (limited["borrowingLimitPercent"].number() < 0)
+    limited["borrowingLimitPercent"].invalid("if specified, must be a non-negative integer");
 }
 
 void validate_conditions(const Cursor& conditions) {
@@ -137,11 +151,14 @@ void validate_flow_schema(const Validation& v) {
   Cursor spec = v["spec"], precedence = spec["matchingPrecedence"], level = spec["priorityLevelConfiguration"]["name"];
   if (precedence.number() <= 0) precedence.invalid(json::value(precedence.number()), "must be a positive value");
   if (precedence.number() > kMaxPrecedence) precedence.invalid("must not be greater than 10000");
-  if (precedence.number() == 1 && v["metadata"]["name"].text() != "exempt") precedence.invalid("only the schema named 'exempt' may have matchingPrecedence 1");
+  if (precedence.number() == 1 && v["metadata"]["name"].text() != "exempt")
+    precedence.invalid("only the schema named 'exempt' may have matchingPrecedence 1");
   if (Cursor method = spec["distinguisherMethod"]; method.present() && !method["type"].in({"ByNamespace", "ByUser"}))
     method["type"].with(method.value()).not_supported({"ByNamespace", "ByUser"});
-  if (level.empty()) level.required("must reference a priority level");
-  else level.check(api::check_dns1123_subdomain(level.text()));
+  if (level.empty())
+    level.required("must reference a priority level");
+  else
+    level.check(api::check_dns1123_subdomain(level.text()));
   for (const Cursor& rule : spec["rules"].items()) validate_rule(rule);
 }
 
@@ -149,7 +166,8 @@ void validate_priority_level(const Validation& v) {
   if (!v.main()) return validate_conditions(v["status"]["conditions"]);
   Cursor spec = v["spec"], type = spec["type"], limited = spec["limited"], exempt = spec["exempt"];
   bool is_exempt = type.text() == "Exempt";
-  if (is_exempt != (v["metadata"]["name"].text() == "exempt")) type.invalid("must be 'Exempt' if and only if `name` is 'exempt'");
+  if (is_exempt != (v["metadata"]["name"].text() == "exempt"))
+    type.invalid("must be 'Exempt' if and only if `name` is 'exempt'");
   if (!type.one_of({"Exempt", "Limited"})) return;
   if (is_exempt && limited.present()) limited.forbidden("must be nil if the type is not Limited");
   if (!is_exempt && exempt.present()) exempt.forbidden("must be nil if the type is Limited");

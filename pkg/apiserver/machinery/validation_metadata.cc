@@ -46,20 +46,24 @@ void check_name(const ResourceInfo& r, const json::value* metadata, std::vector<
     // A prefix may end in '-'; what follows is made by us.
     std::string probe(generate);
     while (probe.ends_with('-')) probe.back() = 'a';
-    if (std::string problem = name_rule(r)(probe); !problem.empty()) causes.push_back(api::field_invalid("metadata.generateName", shown(generate), problem));
+    if (std::string problem = name_rule(r)(probe); !problem.empty())
+      causes.push_back(api::field_invalid("metadata.generateName", shown(generate), problem));
   }
   if (name.empty()) {
     if (generate.empty()) causes.push_back(api::field_required("metadata.name", "name or generateName is required"));
     return;
   }
-  if (std::string problem = name_rule(r)(name); !problem.empty()) causes.push_back(api::field_invalid("metadata.name", shown(name), problem));
+  if (std::string problem = name_rule(r)(name); !problem.empty())
+    causes.push_back(api::field_invalid("metadata.name", shown(name), problem));
 }
 
 void check_labels(const json::value* labels, const std::string& path, std::vector<Cause>& causes) {
   for (const auto& m : json::get_object(labels)) {
     std::string_view key = json::view(m.key()), value = json::get_string(&m.value());
-    if (std::string problem = api::check_qualified_name(key); !problem.empty()) causes.push_back(api::field_invalid(path, shown(key), problem));
-    if (std::string problem = api::check_label_value(value); !problem.empty()) causes.push_back(api::field_invalid(path, shown(value), problem));
+    if (std::string problem = api::check_qualified_name(key); !problem.empty())
+      causes.push_back(api::field_invalid(path, shown(key), problem));
+    if (std::string problem = api::check_label_value(value); !problem.empty())
+      causes.push_back(api::field_invalid(path, shown(value), problem));
   }
 }
 
@@ -81,15 +85,18 @@ void check_owners(const json::value* metadata, std::vector<Cause>& causes) {
     // The real server does not say which of them.
     std::string path = "metadata.ownerReferences";
     auto text = [&](std::string_view name) { return json::get_string(json::find(&owner, name)); };
-    if (text("apiVersion").empty()) causes.push_back(api::field_invalid(path + ".apiVersion", shown(""), "version must not be empty"));
+    if (text("apiVersion").empty())
+      causes.push_back(api::field_invalid(path + ".apiVersion", shown(""), "version must not be empty"));
     if (text("kind").empty()) causes.push_back(api::field_invalid(path + ".kind", shown(""), "must not be empty"));
     if (text("name").empty()) causes.push_back(api::field_invalid(path + ".name", shown(""), "must not be empty"));
     if (text("uid").empty()) causes.push_back(api::field_invalid(path + ".uid", shown(""), "must not be empty"));
     if (!json::get_bool(json::find(&owner, "controller"))) continue;
     std::string name = std::string(text("kind")) + "/" + std::string(text("name"));
     if (!controller.empty())
-      causes.push_back(api::field_invalid("metadata.ownerReferences", *json::find(metadata, "ownerReferences"),
-                                          "Only one reference can have Controller set to true. Found \"true\" in references for " + controller + " and " + name));
+      causes.push_back(
+          api::field_invalid("metadata.ownerReferences", *json::find(metadata, "ownerReferences"),
+                             "Only one reference can have Controller set to true. Found \"true\" in references for " +
+                                 controller + " and " + name));
     controller = name;
   }
 }
@@ -99,11 +106,13 @@ void check_finalizers(const ResourceInfo& r, const json::value* metadata, std::v
   size_t i = 0;
   for (const json::value& f : json::get_array(json::find(metadata, "finalizers"))) {
     std::string_view name = json::get_string(&f);
-    if (std::string problem = api::check_qualified_name(name); !problem.empty()) causes.push_back(api::field_invalid("metadata.finalizers", f, problem));
+    if (std::string problem = api::check_qualified_name(name); !problem.empty())
+      causes.push_back(api::field_invalid("metadata.finalizers", f, problem));
     std::string path = "metadata.finalizers[" + std::to_string(i++) + "]";
-    if (name.find('/') == std::string_view::npos && name != "orphan" && name != "foregroundDeletion" && name != "kubernetes" &&
-               r.group != "apiextensions.k8s.io") {
-      causes.push_back(api::field_invalid(path, f, "name is neither a standard finalizer name nor is it fully qualified"));
+    if (name.find('/') == std::string_view::npos && name != "orphan" && name != "foregroundDeletion" &&
+        name != "kubernetes" && r.group != "apiextensions.k8s.io") {
+      causes.push_back(
+          api::field_invalid(path, f, "name is neither a standard finalizer name nor is it fully qualified"));
     }
     orphan = orphan || name == "orphan";
     foreground = foreground || name == "foregroundDeletion";
@@ -118,7 +127,8 @@ void check_update(const json::value* now, const json::value* before, std::vector
     const json::value* a = json::find(now, name);
     const json::value* b = json::find(before, name);
     if (json::get_string(a) != json::get_string(b))
-      causes.push_back(api::field_invalid("metadata." + std::string(name), a == nullptr ? json::value("") : *a, "field is immutable"));
+      causes.push_back(api::field_invalid("metadata." + std::string(name), a == nullptr ? json::value("") : *a,
+                                          "field is immutable"));
   }
   // An object on its way out takes no new finalizers.
   if (json::get_string(json::find(before, "deletionTimestamp")).empty()) return;
@@ -126,10 +136,12 @@ void check_update(const json::value* now, const json::value* before, std::vector
   for (const json::value& f : json::get_array(json::find(before, "finalizers"))) old.insert(json::get_string(&f));
   std::string added;
   for (const json::value& f : json::get_array(json::find(now, "finalizers")))
-    if (!old.contains(json::get_string(&f))) added += (added.empty() ? "\"" : ", \"") + std::string(json::get_string(&f)) + "\"";
+    if (!old.contains(json::get_string(&f)))
+      added += (added.empty() ? "\"" : ", \"") + std::string(json::get_string(&f)) + "\"";
   if (!added.empty())
-    causes.push_back(api::field_forbidden("metadata.finalizers",
-                                          "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}"));
+    causes.push_back(api::field_forbidden(
+        "metadata.finalizers",
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}"));
 }
 
 }  // namespace

@@ -21,34 +21,46 @@ void check_host(const Cursor& host) {
     host.check(api::check_dns1123_subdomain(text));
   } else if (!text.starts_with("*.") || !api::check_dns1123_subdomain(text.substr(2)).empty()) {
     host.invalid(
-        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric "
-        "characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is "
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+        "lower case alphanumeric "
+        "characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for "
+        "validation is "
         "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')");
   }
 }
 
 void check_segment(const Cursor& at) {
-  if (at.empty()) at.required();
-  else at.check(api::check_path_segment(at.text()));
+  if (at.empty())
+    at.required();
+  else
+    at.check(api::check_path_segment(at.text()));
 }
 
 void validate_backend(const Cursor& backend) {
   Cursor resource = backend["resource"], service = backend["service"];
-  if (resource.present() && service.present()) return backend.invalid_text("", "cannot set both resource and service backends");
-  if (!resource.present() && !service.present()) return backend.invalid_text("", "resource or service backend is required");
+  if (resource.present() && service.present())
+    return backend.invalid_text("", "cannot set both resource and service backends");
+  if (!resource.present() && !service.present())
+    return backend.invalid_text("", "resource or service backend is required");
   if (resource.present()) {
     if (Cursor group = resource["apiGroup"]; group.present()) group.check(api::check_dns1123_subdomain(group.text()));
     check_segment(resource["kind"]);
     check_segment(resource["name"]);
     return;
   }
-  if (service["name"].empty()) service["name"].required();
-  else service["name"].check(api::check_dns1123_label(service["name"].text()));
+  if (service["name"].empty())
+    service["name"].required();
+  else
+    service["name"].check(api::check_dns1123_label(service["name"].text()));
   Cursor name = service["port"]["name"], number = service["port"]["number"];
-  if (!name.empty() && number.number() != 0) backend.invalid_text("", "cannot set both port name & port number");
-  else if (!name.empty()) name.check(api::check_port_name(name.text()));
-  else if (number.number() != 0) number.port();
-  else backend.required("port name or number is required");
+  if (!name.empty() && number.number() != 0)
+    backend.invalid_text("", "cannot set both port name & port number");
+  else if (!name.empty())
+    name.check(api::check_port_name(name.text()));
+  else if (number.number() != 0)
+    number.port();
+  else
+    backend.required("port name or number is required");
 }
 
 void validate_path(const Cursor& path) {
@@ -86,7 +98,8 @@ void check_prefixed_path(const Cursor& at) {
   std::string_view text = at.text();
   if (text.empty()) return at.required();
   size_t slash = text.find('/');
-  if (slash == std::string_view::npos || slash + 1 == text.size()) return at.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")");
+  if (slash == std::string_view::npos || slash + 1 == text.size())
+    return at.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")");
   at.check(api::check_dns1123_subdomain(text.substr(0, slash)));
 }
 
@@ -138,7 +151,8 @@ void validate_ip_block(const Cursor& block) {
   if (!valid_cidr(cidr.text())) return;
   for (const Cursor& except : block["except"].items()) {
     check_cidr(except);
-    if (valid_cidr(except.text()) && !strictly_within(except.text(), cidr.text())) except.invalid("must be a strict subset of `cidr`");
+    if (valid_cidr(except.text()) && !strictly_within(except.text(), cidr.text()))
+      except.invalid("must be a strict subset of `cidr`");
   }
 }
 
@@ -147,8 +161,10 @@ void validate_peer(const Cursor& peer) {
   validate_label_selector(pods);
   validate_label_selector(spaces);
   if (block.present()) validate_ip_block(block);
-  if (!pods.present() && !spaces.present() && !block.present()) peer.required("must specify a peer");
-  else if (block.present() && (pods.present() || spaces.present())) peer.forbidden("may not specify both ipBlock and another peer");
+  if (!pods.present() && !spaces.present() && !block.present())
+    peer.required("must specify a peer");
+  else if (block.present() && (pods.present() || spaces.present()))
+    peer.forbidden("may not specify both ipBlock and another peer");
 }
 
 }  // namespace
@@ -166,7 +182,8 @@ void validate_ingress(const Validation& v) {
   }
   Cursor spec = v["spec"];
   if (spec["rules"].empty() && !spec["defaultBackend"].present())
-    spec.invalid(spec["rules"].present() ? *spec["rules"].value() : json::value(nullptr), "either `defaultBackend` or `rules` must be specified");
+    spec.invalid(spec["rules"].present() ? *spec["rules"].value() : json::value(nullptr),
+                 "either `defaultBackend` or `rules` must be specified");
   if (spec["defaultBackend"].present()) validate_backend(spec["defaultBackend"]);
   validate_rules(spec["rules"]);
   for (const Cursor& tls : spec["tls"].items()) {
@@ -175,9 +192,11 @@ void validate_ingress(const Validation& v) {
   }
   Cursor name = spec["ingressClassName"];
   if (name.present()) name.check(api::check_dns1123_subdomain(name.text()));
-  Cursor annotation = v["metadata"]["annotations"]["kubernetes.io/ingress.class"].with(v["metadata"]["annotations"].entry("kubernetes.io/ingress.class").value());
+  Cursor annotation = v["metadata"]["annotations"]["kubernetes.io/ingress.class"].with(
+      v["metadata"]["annotations"].entry("kubernetes.io/ingress.class").value());
   if (v.creating() && annotation.present() && name.present() && annotation.text() != name.text())
-    annotation.renamed("annotations.kubernetes.io/ingress.class").invalid("must match `ingressClassName` when both are specified");
+    annotation.renamed("annotations.kubernetes.io/ingress.class")
+        .invalid("must match `ingressClassName` when both are specified");
 }
 
 void validate_ingress_class(const Validation& v) {
@@ -194,8 +213,10 @@ void validate_ingress_class(const Validation& v) {
   if (!scope.in({"Cluster", "Namespace"})) return scope.not_supported({"Cluster", "Namespace"});
   if (scope.text() == "Cluster" && space.present()) space.forbidden("`parameters.scope` is set to 'Cluster'");
   if (scope.text() != "Namespace") return;
-  if (!space.present()) space.required("`parameters.scope` is set to 'Namespace'");
-  else space.check(api::check_dns1123_label(space.text()));
+  if (!space.present())
+    space.required("`parameters.scope` is set to 'Namespace'");
+  else
+    space.check(api::check_dns1123_label(space.text()));
 }
 
 void validate_network_policy(const Validation& v) {
@@ -226,8 +247,10 @@ void validate_service_cidr(const Validation& v) {
 
 void validate_ip_address(const Validation& v) {
   Cursor parent = v["spec"]["parentRef"];
-  if (!parent.present()) parent.required();
-  else if (parent["resource"].empty()) parent["resource"].required();
+  if (!parent.present())
+    parent.required();
+  else if (parent["resource"].empty())
+    parent["resource"].required();
   if (parent.present() && parent["name"].empty()) parent["name"].required();
   if (!v.creating()) parent.unchanged(v.before({"spec", "parentRef"}));
 }

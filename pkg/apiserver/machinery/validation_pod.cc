@@ -1,9 +1,10 @@
 // Pods: what stands in the spec itself; its parts have files of their own.
+#include "pkg/apiserver/machinery/validation_pod.h"
+
 #include <limits>
 
 #include "pkg/api/names.h"
 #include "pkg/api/quantity.h"
-#include "pkg/apiserver/machinery/validation_pod.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
 #include "pkg/base/strings.h"
 
@@ -31,9 +32,12 @@ void validate_dns(const Cursor& spec) {
     if (name.ends_with('.')) name.remove_suffix(1);
     // Underscores are fine here.
     if (!api::check_dns1123_subdomain(replace_all(std::string(name), "_", "a")).empty())
-      search.invalid_text(name, "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character");
+      search.invalid_text(name,
+                          "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' "
+                          "or '.', and must start and end with an alphanumeric character");
   }
-  if (length > kMaxSearchText) searches.invalid("must not have more than 2048 characters (including spaces) in the search list");
+  if (length > kMaxSearchText)
+    searches.invalid("must not have more than 2048 characters (including spaces) in the search list");
   for (const Cursor& option : config["options"].items())
     if (option["name"].empty()) option.required("must not be empty");
 }
@@ -64,10 +68,12 @@ void validate_names(const PodContext& pod) {
   check("hostname", api::check_dns1123_label);
   check("subdomain", api::check_dns1123_label);
   check("priorityClassName", api::check_dns1123_subdomain);
-  if (Cursor runtime = pod.spec["runtimeClassName"]; runtime.present()) runtime.check(api::check_dns1123_subdomain(runtime.text()));
+  if (Cursor runtime = pod.spec["runtimeClassName"]; runtime.present())
+    runtime.check(api::check_dns1123_subdomain(runtime.text()));
   Cursor override_name = pod.spec["hostnameOverride"];
   if (!override_name.present()) return;
-  if (pod.spec["setHostnameAsFQDN"].flag()) override_name.forbidden("may not be specified when setHostnameAsFQDN is true");
+  if (pod.spec["setHostnameAsFQDN"].flag())
+    override_name.forbidden("may not be specified when setHostnameAsFQDN is true");
   if (pod.spec["hostNetwork"].flag()) override_name.forbidden("may not be specified when hostNetwork is true");
   if (override_name.text().size() > kMaxHostName) override_name.too_long(kMaxHostName);
   override_name.check(api::check_dns1123_subdomain(override_name.text()));
@@ -77,11 +83,16 @@ void validate_claims(const PodContext& pod) {
   std::set<std::string_view> names;
   for (const Cursor& claim : pod.spec["resourceClaims"].items()) {
     Cursor name = claim["name"], by_name = claim["resourceClaimName"], by_template = claim["resourceClaimTemplateName"];
-    if (name.empty()) name.required();
-    else if (!names.insert(name.text()).second) name.duplicate();
-    else name.check(api::check_dns1123_label(name.text()));
-    if (by_name.present() && by_template.present()) claim.invalid("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
-    if (!by_name.present() && !by_template.present()) claim.invalid("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+    if (name.empty())
+      name.required();
+    else if (!names.insert(name.text()).second)
+      name.duplicate();
+    else
+      name.check(api::check_dns1123_label(name.text()));
+    if (by_name.present() && by_template.present())
+      claim.invalid("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
+    if (!by_name.present() && !by_template.present())
+      claim.invalid("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
     if (by_name.present()) by_name.check(api::check_dns1123_subdomain(by_name.text()));
     if (by_template.present()) by_template.check(api::check_dns1123_subdomain(by_template.text()));
   }
@@ -95,7 +106,8 @@ void validate_pod_resources(const Cursor& spec) {
   if (!resources["claims"].empty()) resources["claims"].forbidden("claims may not be set for Resources at pod-level");
   for (const auto& [name, request] : resources["requests"].members()) {
     api::Quantity sum;
-    for (const Cursor& container : spec["containers"].items()) sum += api::Quantity::from_json(container["resources"]["requests"].entry(name).value());
+    for (const Cursor& container : spec["containers"].items())
+      sum += api::Quantity::from_json(container["resources"]["requests"].entry(name).value());
     if (api::Quantity::from_json(request.value()) < sum)
       request.invalid("must be greater than or equal to aggregate container requests of " + sum.to_string());
   }
@@ -103,9 +115,11 @@ void validate_pod_resources(const Cursor& spec) {
     for (size_t i = 0; const Cursor& container : spec["containers"].items()) {
       // The real server's path is this odd one.
       Cursor own = container["resources"]["limits"].entry(name);
-      std::string path = resources.path() + ".containers[" + std::to_string(i++) + "][" + std::string(name) + "].limits";
+      std::string path =
+          resources.path() + ".containers[" + std::to_string(i++) + "][" + std::string(name) + "].limits";
       if (own.present() && api::Quantity::from_json(own.value()) > api::Quantity::from_json(limit.value()))
-        own.renamed(path).invalid("must be less than or equal to pod limits of " + api::Quantity::from_json(limit.value()).to_string());
+        own.renamed(path).invalid("must be less than or equal to pod limits of " +
+                                  api::Quantity::from_json(limit.value()).to_string());
     }
 }
 
@@ -113,9 +127,9 @@ void validate_others(const PodContext& pod) {
   const Cursor& spec = pod.spec;
   spec["restartPolicy"].one_of({"Always", "OnFailure", "Never"});
   validate_dns(spec);
-  for (const Cursor& gate : spec["readinessGates"].items())
-    validate_label_key(gate["conditionType"]);
-  if (Cursor deadline = spec["activeDeadlineSeconds"]; deadline.present()) deadline.between(1, std::numeric_limits<int32_t>::max());
+  for (const Cursor& gate : spec["readinessGates"].items()) validate_label_key(gate["conditionType"]);
+  if (Cursor deadline = spec["activeDeadlineSeconds"]; deadline.present())
+    deadline.between(1, std::numeric_limits<int32_t>::max());
   for (const Cursor& alias : spec["hostAliases"].items()) {
     check_ip(alias["ip"]);
     for (const Cursor& name : alias["hostnames"].items()) name.check(api::check_dns1123_subdomain(name.text()));
@@ -126,14 +140,17 @@ void validate_others(const PodContext& pod) {
     validate_resources(overhead.with(&as_limits), nullptr);
   }
   if (Cursor os = spec["os"]; os.present()) {
-    if (os["name"].empty()) os["name"].required();
-    else if (!os["name"].in({"linux", "windows"})) os["name"].renamed(os.path()).not_supported({"linux", "windows"});
+    if (os["name"].empty())
+      os["name"].required();
+    else if (!os["name"].in({"linux", "windows"}))
+      os["name"].renamed(os.path()).not_supported({"linux", "windows"});
   }
 }
 
 void validate_pod_annotations(const Validation& v) {
   Cursor annotations = v["metadata"]["annotations"];
-  if (Cursor mirror = annotations.entry("kubernetes.io/config.mirror"); !mirror.empty() && v["spec"]["nodeName"].empty())
+  if (Cursor mirror = annotations.entry("kubernetes.io/config.mirror");
+      !mirror.empty() && v["spec"]["nodeName"].empty())
     mirror.invalid("must set spec.nodeName if mirror pod annotation is set");
   Cursor cost = annotations.entry("controller.kubernetes.io/pod-deletion-cost");
   if (!cost.present()) return;
@@ -152,7 +169,12 @@ const json::value* PodContext::volume(std::string_view name) const {
 }
 
 void validate_pod_spec(const Cursor& spec, const json::value* metadata, bool is_pod) {
-  PodContext pod{.spec = spec, .metadata = metadata, .pod = is_pod, .host_users = true, .restart_policy = spec["restartPolicy"].text(), .claims = {}};
+  PodContext pod{.spec = spec,
+                 .metadata = metadata,
+                 .pod = is_pod,
+                 .host_users = true,
+                 .restart_policy = spec["restartPolicy"].text(),
+                 .claims = {}};
   pod.host_users = !spec["hostUsers"].present() || spec["hostUsers"].flag();
   for (const Cursor& claim : spec["resourceClaims"].items()) pod.claims.insert(claim["name"].text());
   validate_volumes(pod);
@@ -180,7 +202,8 @@ void validate_pod_template(const Cursor& pod_template) {
 
 void validate_pod(const Validation& v) {
   // A binding as it came; once it is merged there is only the pod, which gets its node.
-  if (v.subresource == "binding") return v["target"].present() || v["spec"].value() == nullptr ? validate_binding(v) : void();
+  if (v.subresource == "binding")
+    return v["target"].present() || v["spec"].value() == nullptr ? validate_binding(v) : void();
   if (v.subresource == "eviction") return;
   if (v.subresource == "status") return validate_pod_update(v);
   Cursor spec = v["spec"];

@@ -13,10 +13,10 @@ namespace kcube::machinery {
 struct PodContext {
   Cursor spec;
   const json::value* metadata = nullptr;
-  bool pod = false;                                // not a template
+  bool pod = false;  // not a template
   bool host_users = true;
   std::string_view restart_policy;
-  std::set<std::string_view> claims;               // spec.resourceClaims
+  std::set<std::string_view> claims;  // spec.resourceClaims
   // The volume of that name, or null; a broken volume counts as absent.
   const json::value* volume(std::string_view name) const;
 };
@@ -42,8 +42,8 @@ void validate_scheduling(const PodContext& pod);
 
 // Of use elsewhere.
 void validate_label_selector(const Cursor& selector, bool check_values = true);
-void validate_label_key(const Cursor& key);          // any qualified name
-void validate_labels(const Cursor& labels);          // a map of label keys and values
+void validate_label_key(const Cursor& key);  // any qualified name
+void validate_labels(const Cursor& labels);  // a map of label keys and values
 void validate_annotations(const Cursor& annotations);
 void validate_node_selector(const Cursor& selector);
 void validate_tolerations(const Cursor& tolerations);
@@ -51,8 +51,8 @@ void validate_host_path(const Cursor& host_path);
 // The sources that pods and PersistentVolumes have in common; false when `source` is none of them.
 bool validate_common_volume_source(std::string_view source, const Cursor& at, bool persistent);
 void validate_file_mode(const Cursor& mode);
-void validate_relative_path(const Cursor& path);     // relative, without ".."
-void validate_no_backsteps(const Cursor& path);      // no ".." element
+void validate_relative_path(const Cursor& path);  // relative, without ".."
+void validate_no_backsteps(const Cursor& path);   // no ".." element
 bool valid_ip(std::string_view text);
 bool valid_ip_v4(std::string_view text);
 void check_ip(const Cursor& ip);
@@ -62,7 +62,7 @@ bool is_hugepages(std::string_view resource);
 bool is_standard_resource(std::string_view resource);
 bool is_extended_resource(std::string_view resource);
 bool is_integer_resource(std::string_view resource);
-void validate_resource_name(const Cursor& at, std::string_view name);            // any resource
-void validate_quantity(const Cursor& at, std::string_view resource);             // not negative, whole where it must be
+void validate_resource_name(const Cursor& at, std::string_view name);  // any resource
+void validate_quantity(const Cursor& at, std::string_view resource);   // not negative, whole where it must be
 
 }  // namespace kcube::machinery

@@ -16,8 +16,10 @@ void validate_ports(const Cursor& ports) {
     if (Cursor name = port["name"]; !name.empty()) {
       if (name.check(api::check_port_name(name.text())) && !names.insert(name.text()).second) name.duplicate();
     }
-    if (port["containerPort"].number() == 0) port["containerPort"].required();
-    else port["containerPort"].port();
+    if (port["containerPort"].number() == 0)
+      port["containerPort"].required();
+    else
+      port["containerPort"].port();
     if (port["hostPort"].number() != 0) port["hostPort"].port();
     port["protocol"].one_of({"SCTP", "TCP", "UDP"});
   }
@@ -29,7 +31,8 @@ void check_host_ports(const std::vector<Cursor>& containers) {
   for (const Cursor& container : containers) {
     for (const Cursor& port : container["ports"].items()) {
       if (port["hostPort"].number() == 0) continue;
-      std::string key = std::string(port["protocol"].text()) + "/" + std::string(port["hostIP"].text()) + "/" + std::to_string(port["hostPort"].number());
+      std::string key = std::string(port["protocol"].text()) + "/" + std::string(port["hostIP"].text()) + "/" +
+                        std::to_string(port["hostPort"].number());
       json::value shown(key);
       if (!taken.insert(key).second) port["hostPort"].with(&shown).duplicate();
     }
@@ -52,7 +55,8 @@ void validate_resize_policy(const Cursor& policies, std::string_view pod_restart
 void validate_restart_rules(const Cursor& rules) {
   if (rules.size() > kMaxRestartRules) rules.too_many(kMaxRestartRules);
   for (const Cursor& rule : rules.items()) {
-    if (!rule["action"].in({"Restart", "RestartAllContainers"})) rule["action"].not_supported({"Restart", "RestartAllContainers"});
+    if (!rule["action"].in({"Restart", "RestartAllContainers"}))
+      rule["action"].not_supported({"Restart", "RestartAllContainers"});
     Cursor codes = rule["exitCodes"];
     if (!codes.present()) {
       codes.required("must be specified");
@@ -76,17 +80,22 @@ void validate_restart_policy(const Cursor& container, bool init) {
 }
 
 void validate_image(const PodContext& pod, const Cursor& image) {
-  if (image.empty()) image.required();
-  else if (pod.pod && trim(image.text()) != image.text()) image.invalid("must not have leading or trailing whitespace");
+  if (image.empty())
+    image.required();
+  else if (pod.pod && trim(image.text()) != image.text())
+    image.invalid("must not have leading or trailing whitespace");
 }
 
 void validate_common(const PodContext& pod, const Cursor& container) {
   Cursor name = container["name"];
-  if (name.empty()) name.required();
-  else name.check(api::check_dns1123_label(name.text()));
+  if (name.empty())
+    name.required();
+  else
+    name.check(api::check_dns1123_label(name.text()));
   validate_image(pod, container["image"]);
   Cursor message = container["terminationMessagePolicy"];
-  if (!message.empty() && !message.in({"FallbackToLogsOnError", "File"})) message.not_supported({"File", "FallbackToLogsOnError"});
+  if (!message.empty() && !message.in({"FallbackToLogsOnError", "File"}))
+    message.not_supported({"File", "FallbackToLogsOnError"});
   validate_ports(container["ports"]);
   validate_env(container["env"]);
   validate_env_from(container["envFrom"]);
@@ -107,7 +116,8 @@ void validate_init_container(const PodContext& pod, const Cursor& container) {
     return;
   }
   for (std::string_view member : {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"})
-    if (container[member].present()) container[member].forbidden("may not be set for init containers without restartPolicy=Always");
+    if (container[member].present())
+      container[member].forbidden("may not be set for init containers without restartPolicy=Always");
   for (const Cursor& policy : container["resizePolicy"].items())
     if (policy["restartPolicy"].text() == "RestartContainer")
       policy["restartPolicy"].invalid("must not be set to 'RestartContainer' for non-sidecar initContainers");
@@ -147,7 +157,8 @@ void validate_ephemeral_containers(const PodContext& pod) {
     Cursor name = container["name"], target = container["targetContainerName"];
     if (!name.empty() && !names.insert(name.text()).second) name.duplicate();
     if (!target.empty() && !targets.contains(target.text())) target.not_found();
-    for (std::string_view member : {"lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "startupProbe"})
+    for (std::string_view member :
+         {"lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "startupProbe"})
       if (!container[member].empty()) container[member].forbidden("cannot be set for an Ephemeral Container");
     for (const Cursor& mount : container["volumeMounts"].items())
       for (std::string_view member : {"subPath", "subPathExpr"})

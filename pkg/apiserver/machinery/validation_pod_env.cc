@@ -11,17 +11,25 @@ namespace {
 void validate_key_ref(const Cursor& ref) {
   Cursor name = ref["name"], key = ref["key"];
   if (!name.empty()) name.check(api::check_dns1123_subdomain(name.text()));
-  if (key.empty()) key.required();
-  else key.check(api::check_config_map_key(key.text()));
+  if (key.empty())
+    key.required();
+  else
+    key.check(api::check_config_map_key(key.text()));
 }
 
 void validate_file_ref(const Cursor& ref) {
-  if (ref["key"].empty()) ref["key"].required();
-  else ref["key"].check(api::check_env_var_name(ref["key"].text()));
-  if (ref["volumeName"].empty()) ref["volumeName"].required();
-  else ref["volumeName"].check(api::check_dns1123_label(ref["volumeName"].text()));
-  if (ref["path"].empty()) ref["path"].required();
-  else validate_relative_path(ref["path"]);
+  if (ref["key"].empty())
+    ref["key"].required();
+  else
+    ref["key"].check(api::check_env_var_name(ref["key"].text()));
+  if (ref["volumeName"].empty())
+    ref["volumeName"].required();
+  else
+    ref["volumeName"].check(api::check_dns1123_label(ref["volumeName"].text()));
+  if (ref["path"].empty())
+    ref["path"].required();
+  else
+    validate_relative_path(ref["path"]);
 }
 
 void validate_value_from(const Cursor& variable) {
@@ -39,7 +47,8 @@ void validate_value_from(const Cursor& variable) {
   if (source("secretKeyRef")) validate_key_ref(from["secretKeyRef"]);
   if (source("fileKeyRef")) validate_file_ref(from["fileKeyRef"]);
   if (sources == 0)
-    from.invalid_text("", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
+    from.invalid_text(
+        "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
   else if (!variable["value"].empty())
     from.invalid_text("", "may not be specified when `value` is not empty");
   else if (sources > 1)
@@ -58,16 +67,18 @@ FieldPath split_subscript(std::string_view text) {
 }
 
 bool known_label(std::string_view path) {
-  for (std::string_view known : {"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid", "spec.hostname",
-                                 "spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "spec.schedulerName", "status.hostIP",
-                                 "status.hostIPs", "status.phase", "status.podIP", "status.podIPs"})
+  for (std::string_view known :
+       {"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid",
+        "spec.hostname", "spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "spec.schedulerName",
+        "status.hostIP", "status.hostIPs", "status.phase", "status.podIP", "status.podIPs"})
     if (path == known) return true;
   return false;
 }
 
 // Units that a divisor may have, besides the one of cpu.
 bool known_divisor(std::string_view text) {
-  for (std::string_view known : {"", "0", "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"})
+  for (std::string_view known :
+       {"", "0", "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"})
     if (text == known) return true;
   return false;
 }
@@ -80,12 +91,17 @@ void validate_divisor(const Cursor& ref) {
     ref["divisor"].invalid_text(resource, "only divisor's values 1m and 1 are supported with the cpu resource");
     return;
   }
-  if (resource.ends_with(".memory")) what = "memory";
-  else if (resource.ends_with(".ephemeral-storage")) what = "local ephemeral storage";
-  else if (resource.find(".hugepages-") != std::string_view::npos) what = "hugepages";
+  if (resource.ends_with(".memory"))
+    what = "memory";
+  else if (resource.ends_with(".ephemeral-storage"))
+    what = "local ephemeral storage";
+  else if (resource.find(".hugepages-") != std::string_view::npos)
+    what = "hugepages";
   if (what.empty() || known_divisor(divisor)) return;
-  ref["divisor"].invalid_text(resource, "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the " +
-                                            std::string(what) + " resource");
+  ref["divisor"].invalid_text(
+      resource,
+      "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the " +
+          std::string(what) + " resource");
 }
 
 }  // namespace
@@ -98,11 +114,14 @@ void validate_field_ref(const Cursor& ref, bool volume) {
   if (parts.has_subscript) {
     if (parts.path == "metadata.annotations") {
       std::string lower(parts.subscript);
-      std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+      std::transform(lower.begin(), lower.end(), lower.begin(),
+                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       // A qualified name, after folding the case as annotations do.
-      if (std::string problem = api::check_qualified_name(lower); !problem.empty()) ref.invalid_text(parts.subscript, problem);
+      if (std::string problem = api::check_qualified_name(lower); !problem.empty())
+        ref.invalid_text(parts.subscript, problem);
     } else if (parts.path == "metadata.labels") {
-      if (std::string problem = api::check_qualified_name(parts.subscript); !problem.empty()) ref.invalid_text(parts.subscript, problem);
+      if (std::string problem = api::check_qualified_name(parts.subscript); !problem.empty())
+        ref.invalid_text(parts.subscript, problem);
     } else {
       field.invalid("error converting fieldPath: field label does not support subscript: " + std::string(field.text()));
     }
@@ -114,31 +133,37 @@ void validate_field_ref(const Cursor& ref, bool volume) {
   }
   if (volume) {
     if (!field.in({"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"}))
-      field.not_supported({"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"});
+      field.not_supported(
+          {"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"});
     return;
   }
-  if (!field.in({"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs",
-                 "status.podIP", "status.podIPs"}))
-    field.not_supported({"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
-                         "status.hostIPs", "status.podIP", "status.podIPs"});
+  if (!field.in({"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+                 "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"}))
+    field.not_supported({"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
+                         "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP",
+                         "status.podIPs"});
 }
 
 void validate_resource_field_ref(const Cursor& ref, bool volume) {
   if (volume && ref["containerName"].empty()) return ref["containerName"].required();
   Cursor resource = ref["resource"];
   if (resource.empty()) return resource.required();
-  bool known = resource.in({"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"}) ||
+  bool known = resource.in({"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu",
+                            "requests.ephemeral-storage", "requests.memory"}) ||
                resource.text().starts_with("limits.hugepages-") || resource.text().starts_with("requests.hugepages-");
   if (!known)
-    resource.not_supported({"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"});
+    resource.not_supported({"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu",
+                            "requests.ephemeral-storage", "requests.memory"});
   validate_divisor(ref);
 }
 
 void validate_env(const Cursor& env) {
   for (const Cursor& variable : env.items()) {
     Cursor name = variable["name"];
-    if (name.empty()) name.required();
-    else name.check(api::check_env_var_name(name.text()));
+    if (name.empty())
+      name.required();
+    else
+      name.check(api::check_env_var_name(name.text()));
     validate_value_from(variable);
   }
 }
@@ -151,11 +176,15 @@ void validate_env_from(const Cursor& env_from) {
       Cursor ref = item[member];
       if (!ref.present()) continue;
       ++sources;
-      if (ref["name"].empty()) ref["name"].required();
-      else ref["name"].check(api::check_dns1123_subdomain(ref["name"].text()));
+      if (ref["name"].empty())
+        ref["name"].required();
+      else
+        ref["name"].check(api::check_dns1123_subdomain(ref["name"].text()));
     }
-    if (sources == 0) env_from.invalid_text("", "must specify one of: `configMapRef` or `secretRef`");
-    else if (sources > 1) env_from.invalid_text("", "may not have more than one field specified at a time");
+    if (sources == 0)
+      env_from.invalid_text("", "must specify one of: `configMapRef` or `secretRef`");
+    else if (sources > 1)
+      env_from.invalid_text("", "may not have more than one field specified at a time");
   }
 }
 

@@ -19,13 +19,16 @@ void validate_http(const Cursor& http) {
   if (!http["scheme"].in({"HTTP", "HTTPS"})) http["scheme"].not_supported({"HTTP", "HTTPS"});
   for (const Cursor& header : http["httpHeaders"].items())
     if (!valid_header_name(header["name"].text()))
-      http["httpHeaders"].invalid_text(header["name"].text(), "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')");
+      http["httpHeaders"].invalid_text(header["name"].text(),
+                                       "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
+                                       "'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')");
 }
 
 void validate_sleep(const Cursor& sleep, int64_t grace) {
   int64_t seconds = sleep["seconds"].number();
   if (seconds >= 0 && seconds <= grace) return;
-  sleep.invalid(json::value(seconds), "must be non-negative and less than terminationGracePeriodSeconds (" + std::to_string(grace) + ")");
+  sleep.invalid(json::value(seconds),
+                "must be non-negative and less than terminationGracePeriodSeconds (" + std::to_string(grace) + ")");
 }
 
 void validate_handler(const Cursor& handler, int64_t grace, bool hook) {
@@ -49,7 +52,9 @@ void validate_handler(const Cursor& handler, int64_t grace, bool hook) {
 void validate_probe(const Cursor& probe, std::string_view kind, int64_t grace) {
   if (!probe.present()) return;
   validate_handler(probe, grace, false);
-  for (std::string_view number : {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) probe[number].non_negative();
+  for (std::string_view number :
+       {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"})
+    probe[number].non_negative();
   Cursor own_grace = probe["terminationGracePeriodSeconds"];
   if (own_grace.present() && own_grace.number() <= 0) own_grace.invalid("must be greater than 0");
   if (kind == "readinessProbe") {
@@ -62,8 +67,10 @@ void validate_probe(const Cursor& probe, std::string_view kind, int64_t grace) {
 }  // namespace
 
 void validate_port_or_name(const Cursor& port) {
-  if (!port.is_text()) port.port();
-  else port.check(api::check_port_name(port.text()));
+  if (!port.is_text())
+    port.port();
+  else
+    port.check(api::check_port_name(port.text()));
 }
 
 void validate_probes_and_lifecycle(const PodContext& pod, const Cursor& container) {
@@ -72,7 +79,8 @@ void validate_probes_and_lifecycle(const PodContext& pod, const Cursor& containe
     for (std::string_view hook : {"postStart", "preStop"})
       if (lifecycle[hook].present()) validate_handler(lifecycle[hook], grace, true);
   }
-  for (std::string_view kind : {"livenessProbe", "readinessProbe", "startupProbe"}) validate_probe(container[kind], kind, grace);
+  for (std::string_view kind : {"livenessProbe", "readinessProbe", "startupProbe"})
+    validate_probe(container[kind], kind, grace);
 }
 
 }  // namespace kcube::machinery

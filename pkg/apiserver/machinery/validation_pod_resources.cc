@@ -10,7 +10,9 @@ constexpr std::string_view kHugePages = "hugepages-";
 
 bool has_prefix_domain(std::string_view name) { return name.find('/') != std::string_view::npos; }
 
-bool is_native(std::string_view name) { return !has_prefix_domain(name) || name.find("kubernetes.io/") != std::string_view::npos; }
+bool is_native(std::string_view name) {
+  return !has_prefix_domain(name) || name.find("kubernetes.io/") != std::string_view::npos;
+}
 
 // cpu, memory and ephemeral-storage may be limited above what is requested.
 bool overcommitable(std::string_view name) { return is_native(name) && !is_hugepages(name); }
@@ -46,7 +48,8 @@ void validate_entry(const Cursor& at, std::string_view name, bool pod_level) {
   if (!is_hugepages(name)) return;
   auto page = api::Quantity::parse(name.substr(kHugePages.size()));
   int64_t size = page ? page->value() : 0, amount = api::Quantity::from_json(at.value()).value();
-  if (size > 0 && amount % size != 0) at.invalid(std::string(at.text()) + " is not positive integer multiple of " + std::string(name));
+  if (size > 0 && amount % size != 0)
+    at.invalid(std::string(at.text()) + " is not positive integer multiple of " + std::string(name));
 }
 
 void validate_claims(const Cursor& list, const std::set<std::string_view>& known) {
@@ -71,10 +74,26 @@ void validate_claims(const Cursor& list, const std::set<std::string_view>& known
 bool is_hugepages(std::string_view resource) { return resource.starts_with(kHugePages); }
 
 bool is_standard_resource(std::string_view resource) {
-  for (std::string_view known : {"cpu", "memory", "ephemeral-storage", "storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage",
-                                 "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services",
-                                 "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports",
-                                 "services.loadbalancers", "requests.storage"})
+  for (std::string_view known : {"cpu",
+                                 "memory",
+                                 "ephemeral-storage",
+                                 "storage",
+                                 "requests.cpu",
+                                 "requests.memory",
+                                 "requests.ephemeral-storage",
+                                 "limits.cpu",
+                                 "limits.memory",
+                                 "limits.ephemeral-storage",
+                                 "pods",
+                                 "resourcequotas",
+                                 "services",
+                                 "replicationcontrollers",
+                                 "secrets",
+                                 "configmaps",
+                                 "persistentvolumeclaims",
+                                 "services.nodeports",
+                                 "services.loadbalancers",
+                                 "requests.storage"})
     if (resource == known) return true;
   return is_hugepages(resource) || resource.starts_with("requests.hugepages-");
 }
@@ -85,15 +104,18 @@ bool is_extended_resource(std::string_view resource) {
 }
 
 bool is_integer_resource(std::string_view resource) {
-  for (std::string_view known : {"pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
-                                 "services.nodeports", "services.loadbalancers", "count/pods"})
+  for (std::string_view known :
+       {"pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps",
+        "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", "count/pods"})
     if (resource == known) return true;
   return is_extended_resource(resource);
 }
 
 void validate_resource_name(const Cursor& at, std::string_view name) {
-  if (std::string problem = api::check_qualified_name(name); !problem.empty()) at.invalid_text(name, problem);
-  else if (!has_prefix_domain(name) && !is_standard_resource(name)) at.invalid_text(name, "must be a standard resource type or fully qualified");
+  if (std::string problem = api::check_qualified_name(name); !problem.empty())
+    at.invalid_text(name, problem);
+  else if (!has_prefix_domain(name) && !is_standard_resource(name))
+    at.invalid_text(name, "must be a standard resource type or fully qualified");
 }
 
 void validate_quantity(const Cursor& at, std::string_view resource) {
@@ -120,7 +142,8 @@ void validate_resources(const Cursor& resources, const std::set<std::string_view
     } else if (asked != most && !overcommitable(name)) {
       requests.with(request.value()).invalid("must be equal to " + std::string(name) + " limit of " + most.to_string());
     } else if (asked > most) {
-      requests.with(request.value()).invalid("must be less than or equal to " + std::string(name) + " limit of " + most.to_string());
+      requests.with(request.value())
+          .invalid("must be less than or equal to " + std::string(name) + " limit of " + most.to_string());
     }
   }
   if (huge && !compute) resources.forbidden("HugePages require cpu or memory");

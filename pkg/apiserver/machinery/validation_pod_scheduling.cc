@@ -8,16 +8,18 @@
 namespace kcube::machinery {
 namespace {
 
-
 void validate_weight(const Cursor& weight) {
-  if (weight.number() < 1 || weight.number() > 100) weight.invalid(json::value(weight.number()), "must be in the range 1-100");
+  if (weight.number() < 1 || weight.number() > 100)
+    weight.invalid(json::value(weight.number()), "must be in the range 1-100");
 }
 
 // metadata.name is the only field that a node is chosen by.
 void validate_field_requirement(const Cursor& requirement) {
   Cursor op = requirement["operator"], values = requirement["values"], key = requirement["key"];
-  if (!op.in({"In", "NotIn"})) op.invalid("not a valid selector operator");
-  else if (values.size() != 1) values.required("must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
+  if (!op.in({"In", "NotIn"}))
+    op.invalid("not a valid selector operator");
+  else if (values.size() != 1)
+    values.required("must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
   if (key.text() != "metadata.name") return key.invalid("not a valid field selector key");
   for (const Cursor& value : values.items()) value.check(api::check_dns1123_subdomain(value.text()));
 }
@@ -39,7 +41,8 @@ void validate_node_requirement(const Cursor& requirement, bool check_values) {
 }
 
 void validate_node_term(const Cursor& term, bool check_values) {
-  for (const Cursor& requirement : term["matchExpressions"].items()) validate_node_requirement(requirement, check_values);
+  for (const Cursor& requirement : term["matchExpressions"].items())
+    validate_node_requirement(requirement, check_values);
   for (const Cursor& requirement : term["matchFields"].items()) validate_field_requirement(requirement);
 }
 
@@ -73,7 +76,8 @@ void validate_pod_term(const Cursor& term) {
 }
 
 void validate_affinity(const Cursor& affinity) {
-  constexpr std::string_view kRequired = "requiredDuringSchedulingIgnoredDuringExecution", kPreferred = "preferredDuringSchedulingIgnoredDuringExecution";
+  constexpr std::string_view kRequired = "requiredDuringSchedulingIgnoredDuringExecution",
+                             kPreferred = "preferredDuringSchedulingIgnoredDuringExecution";
   Cursor node = affinity["nodeAffinity"];
   if (node[kRequired].present()) validate_node_selector(node[kRequired]);
   for (const Cursor& term : node[kPreferred].items()) {
@@ -98,20 +102,24 @@ void validate_spread(const Cursor& constraints) {
     Cursor when = c["whenUnsatisfiable"];
     if (!when.in({"DoNotSchedule", "ScheduleAnyway"})) when.not_supported({"DoNotSchedule", "ScheduleAnyway"});
     for (size_t j = i + 1; j < items.size(); ++j) {
-      if (items[j]["topologyKey"].text() != c["topologyKey"].text() || items[j]["whenUnsatisfiable"].text() != when.text()) continue;
+      if (items[j]["topologyKey"].text() != c["topologyKey"].text() ||
+          items[j]["whenUnsatisfiable"].text() != when.text())
+        continue;
       json::value shown("{" + std::string(c["topologyKey"].text()) + ", " + std::string(when.text()) + "}");
       c["{topologyKey, whenUnsatisfiable}"].with(&shown).duplicate();
       break;
     }
     if (Cursor domains = c["minDomains"]; domains.present()) {
       domains.positive();
-      if (when.text() != "DoNotSchedule") domains.invalid("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not " + std::string(when.text()));
+      if (when.text() != "DoNotSchedule")
+        domains.invalid("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not " + std::string(when.text()));
     }
     c["nodeAffinityPolicy"].one_of_if_set({"Honor", "Ignore"});
     c["nodeTaintsPolicy"].one_of_if_set({"Honor", "Ignore"});
     validate_label_keys(c["matchLabelKeys"], c["labelSelector"]);
     for (const Cursor& key : c["matchLabelKeys"].items())
-      if (json::find(c["labelSelector"]["matchLabels"].value(), key.text()) != nullptr && selects_key(c["labelSelector"], key.text()))
+      if (json::find(c["labelSelector"]["matchLabels"].value(), key.text()) != nullptr &&
+          selects_key(c["labelSelector"], key.text()))
         key.invalid("exists in both matchLabelKeys and labelSelector");
     validate_label_selector(c["labelSelector"]);
   }
@@ -137,7 +145,8 @@ void validate_annotations(const Cursor& annotations) {
   constexpr size_t kLimit = 256 * 1024;
   size_t total = 0;
   for (const auto& [key, value] : annotations.members()) {
-    if (std::string problem = api::check_qualified_name(to_lower(key)); !problem.empty()) annotations.invalid_text(key, problem);
+    if (std::string problem = api::check_qualified_name(to_lower(key)); !problem.empty())
+      annotations.invalid_text(key, problem);
     total += key.size() + value.text().size();
   }
   if (total > kLimit) annotations.too_long(kLimit);
@@ -168,13 +177,17 @@ void validate_node_selector(const Cursor& selector) {
 
 void validate_tolerations(const Cursor& tolerations) {
   for (const Cursor& toleration : tolerations.items()) {
-    Cursor key = toleration["key"], op = toleration["operator"], value = toleration["value"], effect = toleration["effect"];
-    if (!key.empty()) validate_label_key(key);
-    else if (op.text() != "Exists") op.invalid("operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+    Cursor key = toleration["key"], op = toleration["operator"], value = toleration["value"],
+           effect = toleration["effect"];
+    if (!key.empty())
+      validate_label_key(key);
+    else if (op.text() != "Exists")
+      op.invalid("operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
     if (toleration["tolerationSeconds"].present() && effect.text() != "NoExecute")
       effect.invalid("effect must be 'NoExecute' when `tolerationSeconds` is set");
     if (op.empty() || op.text() == "Equal") {
-      if (std::string problem = api::check_label_value(value.text()); !problem.empty()) op.invalid_text(value.text(), problem);
+      if (std::string problem = api::check_label_value(value.text()); !problem.empty())
+        op.invalid_text(value.text(), problem);
     } else if (op.text() == "Exists") {
       if (!value.empty()) op.invalid_text(value.text(), "value must be empty when `operator` is 'Exists'");
     } else if (op.in({"Lt", "Gt"})) {
@@ -182,7 +195,8 @@ void validate_tolerations(const Cursor& tolerations) {
     } else {
       op.not_supported({"Equal", "Exists"});
     }
-    if (!effect.empty() && !effect.in({"NoSchedule", "PreferNoSchedule", "NoExecute"})) effect.not_supported({"NoSchedule", "PreferNoSchedule", "NoExecute"});
+    if (!effect.empty() && !effect.in({"NoSchedule", "PreferNoSchedule", "NoExecute"}))
+      effect.not_supported({"NoSchedule", "PreferNoSchedule", "NoExecute"});
   }
 }
 

@@ -13,7 +13,8 @@ namespace {
 
 // Members where a false or 0 that is written and one that is left out are the same.
 bool plain_member(std::string_view name) {
-  for (std::string_view known : {"hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "hostPort", "initialDelaySeconds"})
+  for (std::string_view known : {"hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly",
+                                 "hostPort", "initialDelaySeconds"})
     if (name == known) return true;
   return false;
 }
@@ -26,10 +27,13 @@ bool zero(const json::value* v, std::string_view name) {
 // The places where two specs differ, as lines of a diff.
 class Difference {
  public:
-  void compare(const json::value* a, const json::value* b, const std::string& path, std::string_view name, bool amounts) {
+  void compare(const json::value* a, const json::value* b, const std::string& path, std::string_view name,
+               bool amounts) {
     if (zero(a, name) && zero(b, name)) return;
-    if (a != nullptr && b != nullptr && a->is_object() && b->is_object()) return compare_objects(a->get_object(), b->get_object(), path, amounts);
-    if (a != nullptr && b != nullptr && a->is_array() && b->is_array() && a->get_array().size() == b->get_array().size()) {
+    if (a != nullptr && b != nullptr && a->is_object() && b->is_object())
+      return compare_objects(a->get_object(), b->get_object(), path, amounts);
+    if (a != nullptr && b != nullptr && a->is_array() && b->is_array() &&
+        a->get_array().size() == b->get_array().size()) {
       for (size_t i = 0; i < a->get_array().size(); ++i)
         compare(&a->get_array()[i], &b->get_array()[i], path + "[" + std::to_string(i) + "]", name, amounts);
       return;
@@ -44,8 +48,13 @@ class Difference {
 
  private:
   void compare_objects(const json::object& a, const json::object& b, const std::string& path, bool amounts) {
-    auto below = [&](std::string_view name) { return path.empty() ? std::string(name) : path + "." + std::string(name); };
-    auto is_amounts = [&](std::string_view name) { return amounts || name == "limits" || name == "requests" || name == "overhead" || name == "sizeLimit" || name == "divisor"; };
+    auto below = [&](std::string_view name) {
+      return path.empty() ? std::string(name) : path + "." + std::string(name);
+    };
+    auto is_amounts = [&](std::string_view name) {
+      return amounts || name == "limits" || name == "requests" || name == "overhead" || name == "sizeLimit" ||
+             name == "divisor";
+    };
     for (const auto& m : a) {
       std::string_view name = json::view(m.key());
       compare(&m.value(), b.if_contains(m.key()), below(name), name, is_amounts(name));
@@ -79,18 +88,23 @@ json::object without_allowed(const json::object& spec, const json::object& old) 
     }
   }
   auto restore = [&](std::string_view name) {
-    if (const json::value* v = old.if_contains(json::key(name))) out[json::key(name)] = *v;
-    else out.erase(json::key(name));
+    if (const json::value* v = old.if_contains(json::key(name)))
+      out[json::key(name)] = *v;
+    else
+      out.erase(json::key(name));
   };
   for (std::string_view name : {"activeDeadlineSeconds", "tolerations", "schedulingGates"}) restore(name);
-  if (json::get_int(old.if_contains("terminationGracePeriodSeconds")) < 0 && json::get_int(out.if_contains("terminationGracePeriodSeconds")) == 1)
+  if (json::get_int(old.if_contains("terminationGracePeriodSeconds")) < 0 &&
+      json::get_int(out.if_contains("terminationGracePeriodSeconds")) == 1)
     restore("terminationGracePeriodSeconds");
   if (json::get_array(old.if_contains("schedulingGates")).empty()) return out;
   // While it is held back, the choice of nodes may become narrower.
   restore("nodeSelector");
   const json::value* affinity = json::find(old.if_contains("affinity"), "nodeAffinity");
-  if (affinity != nullptr) json::ensure_object(out, "affinity")["nodeAffinity"] = *affinity;
-  else if (json::value* now = out.if_contains("affinity"); now != nullptr && now->is_object()) now->get_object().erase("nodeAffinity");
+  if (affinity != nullptr)
+    json::ensure_object(out, "affinity")["nodeAffinity"] = *affinity;
+  else if (json::value* now = out.if_contains("affinity"); now != nullptr && now->is_object())
+    now->get_object().erase("nodeAffinity");
   return out;
 }
 
@@ -107,7 +121,8 @@ bool check_deadline(const Validation& v) {
   Cursor now = v["spec"]["activeDeadlineSeconds"];
   const json::value* before = v.before({"spec", "activeDeadlineSeconds"});
   if (!now.present()) {
-    if (before != nullptr && !before->is_null()) now.invalid(json::value(nullptr), "must not update from a positive integer to nil value");
+    if (before != nullptr && !before->is_null())
+      now.invalid(json::value(nullptr), "must not update from a positive integer to nil value");
     return true;
   }
   if (!now.between(0, std::numeric_limits<int32_t>::max())) return false;
@@ -134,8 +149,12 @@ void check_tolerations(const Validation& v) {
 void check_gates(const Validation& v) {
   const json::array& before = json::get_array(v.before({"spec", "schedulingGates"}));
   for (const Cursor& gate : v["spec"]["schedulingGates"].items()) {
-    bool known = std::any_of(before.begin(), before.end(), [&](const json::value& g) { return json::get_string(g, {"name"}) == gate["name"].text(); });
-    if (!known) gate["name"].forbidden("only deletion is allowed, but found new scheduling gate '" + std::string(gate["name"].text()) + "'");
+    bool known = std::any_of(before.begin(), before.end(), [&](const json::value& g) {
+      return json::get_string(g, {"name"}) == gate["name"].text();
+    });
+    if (!known)
+      gate["name"].forbidden("only deletion is allowed, but found new scheduling gate '" +
+                             std::string(gate["name"].text()) + "'");
   }
   if (before.empty()) return;
   Cursor selector = v["spec"]["nodeSelector"];
@@ -150,17 +169,20 @@ void check_annotations(const Validation& v) {
   constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
   Cursor now = v["metadata"]["annotations"].entry(kMirror);
   const json::value* before = v.before({"metadata", "annotations", kMirror});
-  if (before != nullptr && (!now.present() || now.text() != json::get_string(before))) now.forbidden("may not remove or update mirror pod annotation");
+  if (before != nullptr && (!now.present() || now.text() != json::get_string(before)))
+    now.forbidden("may not remove or update mirror pod annotation");
   if (before == nullptr && now.present()) now.forbidden("may not add mirror pod annotation");
 }
 
 void check_status(const Validation& v) {
   Cursor status = v["status"];
-  if (!same(v["spec"]["nodeName"].value(), v.before({"spec", "nodeName"}))) status["nodeName"].forbidden("may not be changed directly");
+  if (!same(v["spec"]["nodeName"].value(), v.before({"spec", "nodeName"})))
+    status["nodeName"].forbidden("may not be changed directly");
   status["qosClass"].unchanged(v.before({"status", "qosClass"}));
   for (std::string_view list : {"conditions"})
     for (const Cursor& condition : status[list].items())
-      if (condition["observedGeneration"].number() < 0) condition["observedGeneration"].invalid("must be a non-negative integer");
+      if (condition["observedGeneration"].number() < 0)
+        condition["observedGeneration"].invalid("must be a non-negative integer");
   std::vector<Cursor> ips = status["podIPs"].items();
   bool v4 = false, v6 = false;
   for (const Cursor& ip : ips) {
@@ -203,7 +225,8 @@ std::string_view qos(const json::value* spec) {
 }
 
 void check_resize_of(const Cursor& container, const json::value& before) {
-  for (const auto& [member, what] : {std::pair<std::string_view, std::string_view>{"requests", "requests"}, {"limits", "limits"}}) {
+  for (const auto& [member, what] :
+       {std::pair<std::string_view, std::string_view>{"requests", "requests"}, {"limits", "limits"}}) {
     Cursor now = container["resources"][member];
     for (const auto& m : json::get_object(json::at(&before, {"resources", member})))
       if (!now.entry(json::view(m.key())).present()) {
@@ -226,7 +249,8 @@ void check_resize_of(const Cursor& container, const json::value& before) {
 void check_resize(const Validation& v) {
   if (qos(v["spec"].value()) != qos(v.before({"spec"}))) {
     const json::value* shown = v.before({"status", "qosClass"});
-    v["spec"].invalid(shown == nullptr ? json::value("") : *shown, "Pod QOS Class may not change as a result of resizing");
+    v["spec"].invalid(shown == nullptr ? json::value("") : *shown,
+                      "Pod QOS Class may not change as a result of resizing");
   }
   for (std::string_view list : {"initContainers", "containers"}) {
     std::vector<Cursor> items = v["spec"][list].items();
@@ -268,9 +292,12 @@ void validate_pod_update(const Validation& v) {
   std::string changed = difference(v.before({"spec"}), &munged);
   if (changed.empty()) return;
   v["spec"].forbidden(
-      "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
-      "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
-      "previously negative)\n" + changed);
+      "pod updates may not change fields other than "
+      "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+      "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
+      "be set to 1 if it was "
+      "previously negative)\n" +
+      changed);
 }
 
 }  // namespace kcube::machinery

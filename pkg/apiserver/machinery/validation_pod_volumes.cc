@@ -37,7 +37,8 @@ void validate_downward_file(const Cursor& file) {
   Cursor field = file["fieldRef"], resource = file["resourceFieldRef"];
   if (field.present()) {
     validate_field_ref(field, true);
-    if (resource.present()) file.invalid_text("resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+    if (resource.present())
+      file.invalid_text("resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
   } else if (resource.present()) {
     validate_resource_field_ref(resource, true);
   } else {
@@ -49,30 +50,43 @@ void validate_downward_file(const Cursor& file) {
 void validate_token(const Cursor& projected, const Cursor& token, std::set<std::string_view>& paths) {
   int64_t seconds = token["expirationSeconds"].number(3600);
   if (seconds < kMinTokenSeconds) token["expirationSeconds"].invalid("may not specify a duration less than 10 minutes");
-  if (seconds > kMaxTokenSeconds) token["expirationSeconds"].invalid("may not specify a duration larger than 2^32 seconds");
+  if (seconds > kMaxTokenSeconds)
+    token["expirationSeconds"].invalid("may not specify a duration larger than 2^32 seconds");
   Cursor path = token["path"];
-  if (path.empty()) projected["path"].required();
-  else validate_file_path(path);
-  if (!path.empty() && !paths.insert(path.text()).second) projected.invalid_text(path.text(), "conflicting duplicate paths");
+  if (path.empty())
+    projected["path"].required();
+  else
+    validate_file_path(path);
+  if (!path.empty() && !paths.insert(path.text()).second)
+    projected.invalid_text(path.text(), "conflicting duplicate paths");
 }
 
 void validate_trust_bundle(const Cursor& projected, const Cursor& bundle, std::set<std::string_view>& paths) {
   bool name = bundle["name"].present(), signer = bundle["signerName"].present();
-  if (name && signer) bundle.invalid(bundle.value() == nullptr ? json::value() : *bundle.value(), "only one of name and signerName may be used");
-  else if (name && bundle["name"].empty()) bundle["name"].required("must be a valid object name");
-  else if (name && bundle["labelSelector"].present()) bundle["labelSelector"].invalid("labelSelector must be unset if name is specified");
-  else if (signer && bundle["signerName"].empty()) bundle["signerName"].required("must be a valid signer name");
-  else if (!name && !signer) bundle.required("either name or signerName must be specified");
+  if (name && signer)
+    bundle.invalid(bundle.value() == nullptr ? json::value() : *bundle.value(),
+                   "only one of name and signerName may be used");
+  else if (name && bundle["name"].empty())
+    bundle["name"].required("must be a valid object name");
+  else if (name && bundle["labelSelector"].present())
+    bundle["labelSelector"].invalid("labelSelector must be unset if name is specified");
+  else if (signer && bundle["signerName"].empty())
+    bundle["signerName"].required("must be a valid signer name");
+  else if (!name && !signer)
+    bundle.required("either name or signerName must be specified");
   if (bundle["path"].empty()) return bundle["path"].required();
   validate_file_path(bundle["path"]);
-  if (!paths.insert(bundle["path"].text()).second) projected.invalid_text(bundle["path"].text(), "conflicting duplicate paths");
+  if (!paths.insert(bundle["path"].text()).second)
+    projected.invalid_text(bundle["path"].text(), "conflicting duplicate paths");
 }
 
 // The paths of all sources lie in one directory.
-void note_paths(const Cursor& projected, const Cursor& items, std::string_view shown, std::set<std::string_view>& paths) {
+void note_paths(const Cursor& projected, const Cursor& items, std::string_view shown,
+                std::set<std::string_view>& paths) {
   for (const Cursor& item : items.items()) {
     std::string_view path = item["path"].text();
-    if (!path.empty() && !paths.insert(path).second) projected.invalid_text(shown.empty() ? path : shown, "conflicting duplicate paths");
+    if (!path.empty() && !paths.insert(path).second)
+      projected.invalid_text(shown.empty() ? path : shown, "conflicting duplicate paths");
   }
 }
 
@@ -95,7 +109,8 @@ void validate_projected(const Cursor& projected) {
       note_paths(projected, at["items"], at["name"].text(), paths);
     }
     if (next("downwardAPI")) {
-      for (const Cursor& file : source["downwardAPI"]["items"].items()) validate_downward_file(file.renamed(source["downwardAPI"].path()));
+      for (const Cursor& file : source["downwardAPI"]["items"].items())
+        validate_downward_file(file.renamed(source["downwardAPI"].path()));
       note_paths(projected, source["downwardAPI"]["items"], {}, paths);
     }
     if (next("serviceAccountToken")) validate_token(projected, source["serviceAccountToken"], paths);
@@ -147,8 +162,10 @@ void validate_one_source(const PodContext& pod, const Cursor& volume) {
         at["sizeLimit"].forbidden("SizeLimit field must be a valid resource quantity");
       continue;
     }
-    if (count++ > 0) at.forbidden("may not specify more than 1 volume type");
-    else validate_source(at, kind, pod, volume["name"].text());
+    if (count++ > 0)
+      at.forbidden("may not specify more than 1 volume type");
+    else
+      validate_source(at, kind, pod, volume["name"].text());
   }
   if (count == 0) volume.required("must specify a volume type");
 }
@@ -156,7 +173,8 @@ void validate_one_source(const PodContext& pod, const Cursor& volume) {
 void validate_propagation(const Cursor& container, const Cursor& mount, const Cursor& mounts) {
   Cursor propagation = mount["mountPropagation"].renamed(mounts.path() + ".mountPropagation");
   if (propagation.present()) {
-    if (!propagation.in({"Bidirectional", "HostToContainer", "None"})) propagation.not_supported({"Bidirectional", "HostToContainer", "None"});
+    if (!propagation.in({"Bidirectional", "HostToContainer", "None"}))
+      propagation.not_supported({"Bidirectional", "HostToContainer", "None"});
     if (propagation.text() == "Bidirectional" && !container["securityContext"]["privileged"].flag())
       propagation.forbidden("Bidirectional mount propagation is available only to privileged containers");
   }
@@ -164,7 +182,8 @@ void validate_propagation(const Cursor& container, const Cursor& mount, const Cu
   if (!recursive.present() || recursive.text() == "Disabled") return;
   if (!recursive.in({"Enabled", "IfPossible"})) return recursive.not_supported({"Disabled", "Enabled", "IfPossible"});
   if (!mount["readOnly"].flag()) recursive.forbidden("may only be specified when readOnly is true");
-  if (propagation.present() && propagation.text() != "None") recursive.forbidden("may only be specified when mountPropagation is None or not specified");
+  if (propagation.present() && propagation.text() != "None")
+    recursive.forbidden("may only be specified when mountPropagation is None or not specified");
 }
 
 void validate_devices(const PodContext& pod, const Cursor& container) {
@@ -172,13 +191,18 @@ void validate_devices(const PodContext& pod, const Cursor& container) {
   for (const Cursor& device : container["volumeDevices"].items()) {
     Cursor name = device["name"], path = device["devicePath"];
     const json::value* volume = pod.volume(name.text());
-    if (name.empty()) name.required();
-    else if (!names.insert(name.text()).second) name.invalid("must be unique");
-    if (volume == nullptr) name.not_found();
+    if (name.empty())
+      name.required();
+    else if (!names.insert(name.text()).second)
+      name.invalid("must be unique");
+    if (volume == nullptr)
+      name.not_found();
     else if (json::find(volume, "persistentVolumeClaim") == nullptr && json::find(volume, "ephemeral") == nullptr)
       name.invalid("can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
-    if (path.empty()) path.required();
-    else if (!paths.insert(path.text()).second) path.invalid("must be unique");
+    if (path.empty())
+      path.required();
+    else if (!paths.insert(path.text()).second)
+      path.invalid("must be unique");
     for (std::string_view part : split(path.text(), '/'))
       if (part == "..") {
         path.invalid("can not contain backsteps ('..')");
@@ -186,7 +210,8 @@ void validate_devices(const PodContext& pod, const Cursor& container) {
       }
     for (const Cursor& mount : container["volumeMounts"].items()) {
       if (!name.empty() && mount["name"].text() == name.text()) name.invalid("must not already exist in volumeMounts");
-      if (!path.empty() && mount["mountPath"].text() == path.text()) path.invalid("must not already exist as a path in volumeMounts");
+      if (!path.empty() && mount["mountPath"].text() == path.text())
+        path.invalid("must not already exist as a path in volumeMounts");
     }
   }
 }
@@ -198,12 +223,15 @@ void validate_volumes(const PodContext& pod) {
   for (const Cursor& volume : pod.spec["volumes"].items()) {
     validate_one_source(pod, volume);
     Cursor name = volume["name"];
-    if (name.empty()) name.required();
-    else if (name.check(api::check_dns1123_label(name.text())) && !names.insert(name.text()).second) name.duplicate();
+    if (name.empty())
+      name.required();
+    else if (name.check(api::check_dns1123_label(name.text())) && !names.insert(name.text()).second)
+      name.duplicate();
     if (pod.pod && pod.spec["serviceAccountName"].empty()) {
       Cursor sources = volume["projected"]["sources"];
       for (const Cursor& source : sources.items())
-        if (source["serviceAccountToken"].present()) source["serviceAccountToken"].forbidden("must not be specified when serviceAccountName is not set");
+        if (source["serviceAccountToken"].present())
+          source["serviceAccountToken"].forbidden("must not be specified when serviceAccountName is not set");
     }
   }
 }
@@ -223,8 +251,10 @@ void validate_volume_mounts(const PodContext& pod, const Cursor& container) {
     }
     // The real server names the list in these.
     for (std::string_view member : {"subPath", "subPathExpr"})
-      if (!mount[member].empty()) validate_relative_path(mount[member].renamed(mounts.path() + "." + std::string(member)));
-    if (!mount["subPath"].empty() && !mount["subPathExpr"].empty()) mount["subPathExpr"].invalid("subPathExpr and subPath are mutually exclusive");
+      if (!mount[member].empty())
+        validate_relative_path(mount[member].renamed(mounts.path() + "." + std::string(member)));
+    if (!mount["subPath"].empty() && !mount["subPathExpr"].empty())
+      mount["subPathExpr"].invalid("subPathExpr and subPath are mutually exclusive");
     validate_propagation(container, mount, mounts);
   }
   validate_devices(pod, container);

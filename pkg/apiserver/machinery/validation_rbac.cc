@@ -42,8 +42,10 @@ void validate_binding_of(const Validation& v, bool namespaced) {
   if (role["apiGroup"].text() != kGroup) role["apiGroup"].not_supported({kGroup});
   if (namespaced && !role["kind"].in({"Role", "ClusterRole"})) role["kind"].not_supported({"Role", "ClusterRole"});
   if (!namespaced && role["kind"].text() != "ClusterRole") role["kind"].not_supported({"ClusterRole"});
-  if (role["name"].empty()) role["name"].required();
-  else role["name"].check(api::check_path_segment(role["name"].text()));
+  if (role["name"].empty())
+    role["name"].required();
+  else
+    role["name"].check(api::check_path_segment(role["name"].text()));
   for (const Cursor& subject : v["subjects"].items()) validate_subject(subject, namespaced);
   if (!v.creating()) role.unchanged(v.before({"roleRef"}), "cannot change roleRef");
 }

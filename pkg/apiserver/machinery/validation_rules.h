@@ -11,16 +11,18 @@ namespace kcube::machinery {
 
 // One object under examination. Rules add to `causes`.
 struct Validation {
-  std::string_view subresource;        // of the request; "" is the resource itself
+  std::string_view subresource;  // of the request; "" is the resource itself
   const json::value& object;
-  const json::value* old;              // null: a creation
+  const json::value* old;  // null: a creation
   std::vector<Cause>& causes;
 
   void add(Cause cause) const { causes.push_back(std::move(cause)); }
   Cursor root() const { return {&object, "", causes}; }
   Cursor operator[](std::string_view member) const { return root()[member]; }
   // What `old` has at a path; null without one.
-  const json::value* before(std::initializer_list<std::string_view> path) const { return old == nullptr ? nullptr : json::at(old, path); }
+  const json::value* before(std::initializer_list<std::string_view> path) const {
+    return old == nullptr ? nullptr : json::at(old, path);
+  }
   bool creating() const { return old == nullptr; }
   bool main() const { return subresource.empty(); }
 };
@@ -107,7 +109,7 @@ bool known_time_zone(std::string_view name);
 // A number, or a text like "25%"; of those the percentage.
 int64_t int_or_percent(const Cursor& v);
 void check_int_or_percent(const Cursor& v);
-void check_not_above_all(const Cursor& v);             // at most 100%
-void validate_webhook_client(const Cursor& client);    // clientConfig: a url or a service
+void check_not_above_all(const Cursor& v);           // at most 100%
+void validate_webhook_client(const Cursor& client);  // clientConfig: a url or a service
 
 }  // namespace kcube::machinery

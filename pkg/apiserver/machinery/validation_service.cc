@@ -30,7 +30,8 @@ void validate_ports(const Cursor& spec) {
   std::set<std::string_view> names;
   for (const Cursor& port : ports) {
     Cursor name = port["name"];
-    if (ports.size() > 1 && name.empty()) name.required();
+    if (ports.size() > 1 && name.empty())
+      name.required();
     else if (!name.empty()) {
       name.check(api::check_dns1123_label(name.text()));
       if (!names.insert(name.text()).second) name.duplicate();
@@ -49,8 +50,10 @@ void check_port_duplicates(const Validation& v) {
   std::set<std::pair<std::string_view, int64_t>> node_ports, ports;
   for (const Cursor& port : spec["ports"].items()) {
     Cursor node_port = port["nodePort"];
-    if (spec["type"].text() == "ClusterIP" && node_port.number() != 0 && !new_type) node_port.forbidden("may not be used when `type` is 'ClusterIP'");
-    if (node_port.number() != 0 && !node_ports.insert({port["protocol"].text(), node_port.number()}).second) node_port.duplicate();
+    if (spec["type"].text() == "ClusterIP" && node_port.number() != 0 && !new_type)
+      node_port.forbidden("may not be used when `type` is 'ClusterIP'");
+    if (node_port.number() != 0 && !node_ports.insert({port["protocol"].text(), node_port.number()}).second)
+      node_port.duplicate();
     if (ports.insert({port["protocol"].text(), port["port"].number()}).second) continue;
     json::object shown{{"port", port["port"].number()}, {"protocol", json::key(port["protocol"].text())}};
     json::value key(std::move(shown));
@@ -79,7 +82,8 @@ void validate_affinity(const Cursor& spec) {
   if (affinity.text() != "ClientIP") return;
   Cursor timeout = config["clientIP"]["timeoutSeconds"];
   if (!timeout.present()) return timeout.required("when session affinity type is ClientIP");
-  if (timeout.number() <= 0 || timeout.number() > kMaxAffinitySeconds) timeout.invalid("must be greater than 0 and less than 86400");
+  if (timeout.number() <= 0 || timeout.number() > kMaxAffinitySeconds)
+    timeout.invalid("must be greater than 0 and less than 86400");
 }
 
 void validate_cluster_ips(const Cursor& spec) {
@@ -107,12 +111,15 @@ void validate_cluster_ips(const Cursor& spec) {
   }
   if (list.size() > 2) ips.invalid("may only hold up to 2 values");
   if (bad || headless(spec)) return;
-  if (list.size() == 2 && valid_ip_v4(list[0].text()) == valid_ip_v4(list[1].text())) ips.invalid("may specify no more than one IP for each IP family");
+  if (list.size() == 2 && valid_ip_v4(list[0].text()) == valid_ip_v4(list[1].text()))
+    ips.invalid("may specify no more than one IP for each IP family");
   std::vector<Cursor> wanted = families.items();
   for (size_t i = 0; i < list.size() && i < wanted.size(); ++i) {
     bool four = valid_ip_v4(list[i].text());
-    if (wanted[i].text() == "IPv4" && !four) list[i].invalid("expected an IPv4 value as indicated by `ipFamilies[" + std::to_string(i) + "]`");
-    if (wanted[i].text() == "IPv6" && four) list[i].invalid("expected an IPv6 value as indicated by `ipFamilies[" + std::to_string(i) + "]`");
+    if (wanted[i].text() == "IPv4" && !four)
+      list[i].invalid("expected an IPv4 value as indicated by `ipFamilies[" + std::to_string(i) + "]`");
+    if (wanted[i].text() == "IPv6" && four)
+      list[i].invalid("expected an IPv6 value as indicated by `ipFamilies[" + std::to_string(i) + "]`");
   }
 }
 
@@ -150,12 +157,14 @@ void validate_traffic(const Validation& v) {
   bool external = type == "LoadBalancer" || type == "NodePort" || (type == "ClusterIP" && !spec["externalIPs"].empty());
   Cursor policy = spec["externalTrafficPolicy"], health = spec["healthCheckNodePort"];
   if (!external) {
-    if (!policy.empty() && !left_over(v, policy, "externalTrafficPolicy")) policy.invalid("may only be set for externally-accessible services");
+    if (!policy.empty() && !left_over(v, policy, "externalTrafficPolicy"))
+      policy.invalid("may only be set for externally-accessible services");
   } else {
     policy.one_of({"Cluster", "Local"});
   }
   if (!(type == "LoadBalancer" && policy.text() == "Local")) {
-    if (health.number() != 0 && !left_over(v, health, "healthCheckNodePort")) health.invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+    if (health.number() != 0 && !left_over(v, health, "healthCheckNodePort"))
+      health.invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
   } else if (health.number() != 0) {
     health.port();
   }
@@ -173,7 +182,8 @@ void validate_balancer_class(const Validation& v) {
   bool balancer = spec["type"].text() == "LoadBalancer";
   const json::value* before = v.before({"spec", "loadBalancerClass"});
   if (!v.creating() && balancer && json::get_string(v.before({"spec", "type"})) == "LoadBalancer") {
-    if (!same(name.value(), before)) name.invalid(name.present() ? *name.value() : json::value(nullptr), "may not change once set");
+    if (!same(name.value(), before))
+      name.invalid(name.present() ? *name.value() : json::value(nullptr), "may not change once set");
     if (before != nullptr) return;
   }
   if (!name.present() || left_over(v, name, "loadBalancerClass")) return;
@@ -195,7 +205,8 @@ void check_update(const Validation& v) {
     // Said already: the first of them is not the one address.
   } else if (before.size() == list.size()) {
     for (size_t i = 0; i < list.size(); ++i)
-      if (list[i].text() != json::get_string(&before[i])) now.renamed(list[i].path()).invalid("may not change once set");
+      if (list[i].text() != json::get_string(&before[i]))
+        now.renamed(list[i].path()).invalid("may not change once set");
   } else if (list.empty()) {
     first.invalid(json::value(nullptr), "primary clusterIP can not be unset");
   } else if (!before.empty() && list[0].text() != json::get_string(&before[0])) {
@@ -212,8 +223,10 @@ void check_update(const Validation& v) {
 
 void validate_external_ips(const Cursor& spec) {
   for (const Cursor& ip : spec["externalIPs"].items()) {
-    if (valid_ip(ip.text())) check_endpoint_ip(ip);
-    else check_ip(ip);
+    if (valid_ip(ip.text()))
+      check_endpoint_ip(ip);
+    else
+      check_ip(ip);
   }
 }
 
@@ -233,8 +246,9 @@ void validate_service(const Validation& v) {
   spec["type"].one_of({"ClusterIP", "ExternalName", "LoadBalancer", "NodePort"});
   check_port_duplicates(v);
   validate_source_ranges(v);
-  if (Cursor allocate = spec["allocateLoadBalancerNodePorts"];
-      allocate.present() && spec["type"].text() != "LoadBalancer" && !left_over(v, allocate, "allocateLoadBalancerNodePorts"))
+  if (Cursor allocate = spec["allocateLoadBalancerNodePorts"]; allocate.present() &&
+                                                               spec["type"].text() != "LoadBalancer" &&
+                                                               !left_over(v, allocate, "allocateLoadBalancerNodePorts"))
     allocate.forbidden("may only be used when `type` is 'LoadBalancer'");
   validate_balancer_class(v);
   validate_traffic(v);

@@ -12,7 +12,8 @@ void validate_access_modes(const Cursor& modes) {
   for (const Cursor& mode : modes.items()) {
     bool known = mode.in({"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"});
     // The real server names the list.
-    if (!known) mode.renamed(modes.path()).not_supported({"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"});
+    if (!known)
+      mode.renamed(modes.path()).not_supported({"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"});
     (mode.text() == "ReadWriteOncePod" ? single : others) |= known;
   }
   if (single && others) modes.forbidden("may not use ReadWriteOncePod with other access modes");
@@ -34,9 +35,11 @@ void validate_class_name(const Cursor& name) {
 }
 
 void validate_volume_source(const Validation& v) {
-  static constexpr std::string_view kNotSources[] = {"accessModes",      "capacity",     "claimRef",   "mountOptions",
-                                                     "nodeAffinity",     "persistentVolumeReclaimPolicy", "storageClassName",
-                                                     "volumeAttributesClassName", "volumeMode"};
+  static constexpr std::string_view kNotSources[] = {"accessModes",      "capacity",
+                                                     "claimRef",         "mountOptions",
+                                                     "nodeAffinity",     "persistentVolumeReclaimPolicy",
+                                                     "storageClassName", "volumeAttributesClassName",
+                                                     "volumeMode"};
   Cursor spec = v["spec"];
   size_t count = 0;
   for (const auto& m : json::get_object(spec.value())) {
@@ -48,8 +51,10 @@ void validate_volume_source(const Validation& v) {
     if (count++ > 0) {
       at.forbidden("may not specify more than 1 volume type");
     } else if (name == "local") {
-      if (at["path"].empty()) at["path"].required();
-      else validate_no_backsteps(at["path"]);
+      if (at["path"].empty())
+        at["path"].required();
+      else
+        validate_no_backsteps(at["path"]);
       if (!spec["nodeAffinity"].present()) spec["nodeAffinity"].required("Local volume requires node affinity");
     } else {
       validate_common_volume_source(name, at, true);
@@ -61,8 +66,11 @@ void validate_volume_source(const Validation& v) {
 void check_volume_update(const Validation& v) {
   const json::value* old = v.before({"spec"});
   Cursor spec = v["spec"];
-  static constexpr std::string_view kFree[] = {"accessModes",  "capacity",     "claimRef",   "mountOptions", "nodeAffinity",
-                                               "persistentVolumeReclaimPolicy", "storageClassName", "volumeAttributesClassName", "volumeMode"};
+  static constexpr std::string_view kFree[] = {"accessModes",      "capacity",
+                                               "claimRef",         "mountOptions",
+                                               "nodeAffinity",     "persistentVolumeReclaimPolicy",
+                                               "storageClassName", "volumeAttributesClassName",
+                                               "volumeMode"};
   auto free = [&](std::string_view name) {
     for (std::string_view known : kFree)
       if (name == known) return true;
@@ -99,7 +107,7 @@ bool spec_changed(const Validation& v, bool bound) {
       const json::value *a = json::find(now, name), *b = json::find(old, name);
       if (name == "volumeName" && json::get_string(b).empty()) continue;
       if (bound && name == "volumeAttributesClassName") continue;
-      if (name == "storageClassName" && b == nullptr) continue;   // a class given afterwards
+      if (name == "storageClassName" && b == nullptr) continue;  // a class given afterwards
       if (name == "resources") {
         if (!bound && !equal_amounts(json::find(a, "requests"), json::find(b, "requests"))) return true;
         if (!equal_amounts(json::find(a, "limits"), json::find(b, "limits"))) return true;
@@ -117,16 +125,22 @@ void validate_claim_spec(const Cursor& spec) {
   validate_label_selector(spec["selector"]);
   validate_access_modes(spec["accessModes"]);
   // The real server's path leaves out "requests".
-  Cursor storage = spec["resources"].entry("storage").with(json::at(spec.value(), {"resources", "requests", "storage"}));
-  if (!storage.present()) storage.required();
-  else if (api::Quantity::from_json(storage.value()) <= api::Quantity()) storage.invalid("must be greater than zero");
+  Cursor storage =
+      spec["resources"].entry("storage").with(json::at(spec.value(), {"resources", "requests", "storage"}));
+  if (!storage.present())
+    storage.required();
+  else if (api::Quantity::from_json(storage.value()) <= api::Quantity())
+    storage.invalid("must be greater than zero");
   validate_class_name(spec["storageClassName"]);
-  if (spec["volumeMode"].present() && !spec["volumeMode"].in({"Block", "Filesystem"})) spec["volumeMode"].not_supported({"Block", "Filesystem"});
+  if (spec["volumeMode"].present() && !spec["volumeMode"].in({"Block", "Filesystem"}))
+    spec["volumeMode"].not_supported({"Block", "Filesystem"});
   Cursor source = spec["dataSource"], ref = spec["dataSourceRef"];
   validate_data_source(source);
   validate_data_source(ref);
-  if (source.present() && !ref["namespace"].empty()) spec.invalid_text(source.path(), "may not be specified when dataSourceRef.namespace is specified");
-  else if (source.present() && ref.present() && !same(source.value(), ref.value())) spec.invalid_text(source.path(), "must match dataSourceRef");
+  if (source.present() && !ref["namespace"].empty())
+    spec.invalid_text(source.path(), "may not be specified when dataSourceRef.namespace is specified");
+  else if (source.present() && ref.present() && !same(source.value(), ref.value()))
+    spec.invalid_text(source.path(), "must match dataSourceRef");
   validate_class_name(spec["volumeAttributesClassName"]);
 }
 
@@ -137,11 +151,13 @@ void validate_persistent_volume_claim(const Validation& v) {
   if (v.creating()) return;
   bool bound = v["status"]["phase"].text() == "Bound";
   if (spec_changed(v, bound))
-    spec.forbidden("spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n");
+    spec.forbidden(
+        "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n");
   auto now = api::Quantity::from_json(json::at(spec.value(), {"resources", "requests", "storage"}));
   auto before = api::Quantity::from_json(v.before({"spec", "resources", "requests", "storage"}));
   auto have = api::Quantity::from_json(v.before({"status", "capacity", "storage"}));
-  if (now < before && now <= have) spec["resources.requests.storage"].forbidden("field can not be less than status.capacity");
+  if (now < before && now <= have)
+    spec["resources.requests.storage"].forbidden("field can not be less than status.capacity");
   spec["volumeMode"].renamed("volumeMode").unchanged(v.before({"spec", "volumeMode"}));
 }
 
@@ -158,18 +174,25 @@ void validate_persistent_volume(const Validation& v) {
     if (api::Quantity::from_json(amount.value()) <= api::Quantity()) amount.invalid("must be greater than zero");
   }
   Cursor policy = spec["persistentVolumeReclaimPolicy"];
-  if (!policy.empty() && !policy.in({"Delete", "Recycle", "Retain"})) policy.not_supported({"Delete", "Recycle", "Retain"});
+  if (!policy.empty() && !policy.in({"Delete", "Recycle", "Retain"}))
+    policy.not_supported({"Delete", "Recycle", "Retain"});
   if (Cursor affinity = spec["nodeAffinity"]; affinity.present()) {
-    if (!affinity["required"].present()) affinity["required"].required("must specify required node constraints");
-    else validate_node_selector(affinity["required"]);
+    if (!affinity["required"].present())
+      affinity["required"].required("must specify required node constraints");
+    else
+      validate_node_selector(affinity["required"]);
   }
   validate_volume_source(v);
-  if (spec["hostPath"]["path"].text() == "/" && policy.text() == "Recycle") policy.forbidden("may not be 'recycle' for a hostPath mount of '/'");
+  if (spec["hostPath"]["path"].text() == "/" && policy.text() == "Recycle")
+    policy.forbidden("may not be 'recycle' for a hostPath mount of '/'");
   validate_class_name(spec["storageClassName"]);
-  if (spec["volumeMode"].present() && !spec["volumeMode"].in({"Block", "Filesystem"})) spec["volumeMode"].not_supported({"Block", "Filesystem"});
+  if (spec["volumeMode"].present() && !spec["volumeMode"].in({"Block", "Filesystem"}))
+    spec["volumeMode"].not_supported({"Block", "Filesystem"});
   if (Cursor attributes = spec["volumeAttributesClassName"]; attributes.present()) {
-    if (attributes.empty()) attributes.required("an empty string is disallowed");
-    else validate_class_name(attributes);
+    if (attributes.empty())
+      attributes.required("an empty string is disallowed");
+    else
+      validate_class_name(attributes);
     if (!spec["csi"].present()) spec["csi"].required("has to be specified when using volumeAttributesClassName");
   }
   if (!v.creating()) check_volume_update(v);

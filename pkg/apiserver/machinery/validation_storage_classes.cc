@@ -12,7 +12,8 @@ constexpr size_t kMaxParameters = 512, kMaxParameterBytes = 256 * 1024, kMaxNode
 
 void validate_provisioner(const Cursor& name) {
   if (name.empty()) return name.required();
-  if (std::string problem = api::check_qualified_name(to_lower(name.text())); !problem.empty()) name.invalid_text(to_lower(name.text()), problem);
+  if (std::string problem = api::check_qualified_name(to_lower(name.text())); !problem.empty())
+    name.invalid_text(to_lower(name.text()), problem);
 }
 
 void validate_parameters(const Cursor& parameters) {
@@ -43,15 +44,18 @@ void validate_topologies(const Cursor& topologies) {
 
 void validate_storage_class(const Validation& v) {
   if (!v.creating()) {
-    for (std::string_view member : {"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"}) v[member].unchanged(v.before({member}));
+    for (std::string_view member : {"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"})
+      v[member].unchanged(v.before({member}));
     return;
   }
   validate_provisioner(v["provisioner"]);
   validate_parameters(v["parameters"]);
   Cursor policy = v["reclaimPolicy"], mode = v["volumeBindingMode"];
   if (!policy.empty() && !policy.in({"Delete", "Retain"})) policy.not_supported({"Delete", "Retain"});
-  if (!mode.present()) mode.required();
-  else if (!mode.in({"Immediate", "WaitForFirstConsumer"})) mode.not_supported({"Immediate", "WaitForFirstConsumer"});
+  if (!mode.present())
+    mode.required();
+  else if (!mode.in({"Immediate", "WaitForFirstConsumer"}))
+    mode.not_supported({"Immediate", "WaitForFirstConsumer"});
   validate_topologies(v["allowedTopologies"]);
 }
 
@@ -68,7 +72,8 @@ void validate_csi_driver(const Validation& v) {
       request["expirationSeconds"].invalid("may not specify a duration less than 10 minutes");
   }
   for (const Cursor& mode : spec["volumeLifecycleModes"].items())
-    if (!mode.in({"Persistent", "Ephemeral"})) mode.renamed(spec["volumeLifecycleModes"].path()).not_supported({"Persistent", "Ephemeral"});
+    if (!mode.in({"Persistent", "Ephemeral"}))
+      mode.renamed(spec["volumeLifecycleModes"].path()).not_supported({"Persistent", "Ephemeral"});
   Cursor period = spec["nodeAllocatableUpdatePeriodSeconds"];
   if (period.present() && period.number() < 10) period.invalid("must be greater than or equal to 10 seconds");
   if (v.creating()) return;
@@ -81,8 +86,10 @@ void validate_csi_node(const Validation& v) {
   for (const Cursor& driver : v["spec"]["drivers"].items()) {
     validate_csi_driver_name(driver["name"]);
     Cursor id = driver["nodeID"];
-    if (id.empty()) id.required();
-    else if (id.text().size() > kMaxNodeId) id.invalid("must be 256 characters or less");
+    if (id.empty())
+      id.required();
+    else if (id.text().size() > kMaxNodeId)
+      id.invalid("must be 256 characters or less");
     driver["allocatable"]["count"].non_negative();
     if (!names.insert(driver["name"].text()).second) driver["name"].duplicate();
     std::set<std::string_view> keys;
@@ -102,12 +109,17 @@ void validate_volume_attachment(const Validation& v) {
     return;
   }
   Cursor volume = source["persistentVolumeName"];
-  if (Cursor attacher = spec["attacher"]; attacher.empty()) attacher.required();
-  else attacher.check(api::check_dns1123_subdomain(to_lower(attacher.text())));
+  if (Cursor attacher = spec["attacher"]; attacher.empty())
+    attacher.required();
+  else
+    attacher.check(api::check_dns1123_subdomain(to_lower(attacher.text())));
   bool inlined = source["inlineVolumeSpec"].present();
-  if (!inlined && !volume.present()) source.required("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-  else if (inlined && volume.present()) source.forbidden("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-  else if (volume.present() && volume.empty()) volume.required("must specify non empty persistentVolumeName");
+  if (!inlined && !volume.present())
+    source.required("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  else if (inlined && volume.present())
+    source.forbidden("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  else if (volume.present() && volume.empty())
+    volume.required("must specify non empty persistentVolumeName");
   if (volume.present()) volume.check(api::check_dns1123_subdomain(volume.text()));
   spec["nodeName"].check(api::check_dns1123_subdomain(spec["nodeName"].text()));
 }
@@ -115,7 +127,8 @@ void validate_volume_attachment(const Validation& v) {
 void validate_storage_capacity(const Validation& v) {
   validate_label_selector(v["nodeTopology"]);
   v["storageClassName"].check(api::check_dns1123_subdomain(v["storageClassName"].text()));
-  if (api::Quantity::from_json(v["capacity"].value()) < api::Quantity()) v["capacity"].invalid("must be greater than or equal to 0");
+  if (api::Quantity::from_json(v["capacity"].value()) < api::Quantity())
+    v["capacity"].invalid("must be greater than or equal to 0");
   if (v.creating()) return;
   v["nodeTopology"].unchanged(v.before({"nodeTopology"}));
   v["storageClassName"].unchanged(v.before({"storageClassName"}));
@@ -127,7 +140,8 @@ void validate_volume_attributes_class(const Validation& v) {
   if (v["parameters"].empty()) v["parameters"].required("must contain at least one key/value pair");
   if (v.creating()) return;
   for (std::string_view member : {"driverName", "parameters"})
-    if (!same(v[member].value(), v.before({member}))) v[member].forbidden("updates to " + std::string(member) + " are forbidden.");
+    if (!same(v[member].value(), v.before({member})))
+      v[member].forbidden("updates to " + std::string(member) + " are forbidden.");
 }
 
 }  // namespace kcube::machinery

@@ -38,7 +38,8 @@ void check_selector_matches(const Cursor& spec) {
 void validate_selector(const Cursor& selector, std::string_view kind) {
   if (!selector.present()) return selector.required();
   validate_label_selector(selector);
-  if (selector["matchLabels"].empty() && selector["matchExpressions"].empty()) selector.invalid("empty selector is invalid for " + std::string(kind));
+  if (selector["matchLabels"].empty() && selector["matchExpressions"].empty())
+    selector.invalid("empty selector is invalid for " + std::string(kind));
 }
 
 void check_counts(const Cursor& spec, std::initializer_list<std::string_view> members) {
@@ -62,8 +63,9 @@ void validate_deployment_strategy(const Cursor& strategy) {
     check_int_or_percent(rolling["maxUnavailable"]);
     check_int_or_percent(rolling["maxSurge"]);
     if (int_or_percent(rolling["maxUnavailable"]) == 0 && int_or_percent(rolling["maxSurge"]) == 0)
-      rolling["maxUnavailable"].invalid(rolling["maxUnavailable"].present() ? *rolling["maxUnavailable"].value() : json::value(0),
-                                        "may not be 0 when `maxSurge` is 0");
+      rolling["maxUnavailable"].invalid(
+          rolling["maxUnavailable"].present() ? *rolling["maxUnavailable"].value() : json::value(0),
+          "may not be 0 when `maxSurge` is 0");
     check_not_above_all(rolling["maxUnavailable"]);
   } else {
     strategy.not_supported({"Recreate", "RollingUpdate"});
@@ -114,7 +116,8 @@ json::value effective_template(const Cursor& spec) {
   for (const json::value& claim : claims) {
     std::string_view name = json::get_string(claim, {"metadata", "name"});
     if (!claimed.insert(name).second) continue;
-    volumes.push_back(json::object{{"name", json::key(name)}, {"persistentVolumeClaim", {{"claimName", json::key(name)}}}});
+    volumes.push_back(
+        json::object{{"name", json::key(name)}, {"persistentVolumeClaim", {{"claimName", json::key(name)}}}});
   }
   for (const json::value& volume : json::get_array(pod_spec.if_contains("volumes")))
     if (!claimed.contains(json::get_string(volume, {"name"}))) volumes.push_back(volume);
@@ -126,17 +129,20 @@ void check_stateful_update(const Validation& v) {
   for (const auto& m : json::get_object(v["spec"].value())) {
     std::string_view name = json::view(m.key());
     bool free = false;
-    for (std::string_view allowed : {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"})
+    for (std::string_view allowed : {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+                                     "persistentVolumeClaimRetentionPolicy", "minReadySeconds"})
       free = free || name == allowed;
     if (free || same(&m.value(), v.before({"spec", name}))) continue;
     return v["spec"].forbidden(
-        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+        "'revisionHistoryLimit', "
         "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
   }
   for (std::string_view name : {"selector", "serviceName", "volumeClaimTemplates", "podManagementPolicy"})
     if (same(v["spec"][name].value(), nullptr) && !same(v.before({"spec", name}), nullptr))
       return v["spec"].forbidden(
-          "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+          "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+          "'revisionHistoryLimit', "
           "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
 }
 
@@ -145,23 +151,29 @@ void validate_counts_of_status(const Cursor& status) {
     if (m.value().is_int64()) status[json::view(m.key())].non_negative();
 }
 
-void check_not_above(const Cursor& status, std::initializer_list<std::string_view> members, std::string_view limit, std::string_view words) {
+void check_not_above(const Cursor& status, std::initializer_list<std::string_view> members, std::string_view limit,
+                     std::string_view words) {
   for (std::string_view member : members)
-    if (status[member].number() > status[limit].number()) status[member].invalid("cannot be greater than " + std::string(words));
+    if (status[member].number() > status[limit].number())
+      status[member].invalid("cannot be greater than " + std::string(words));
 }
 
 }  // namespace
 
 int64_t int_or_percent(const Cursor& v) {
   if (!v.is_text()) return v.number();
-  return is_percent(v.text()) ? parse_int<int64_t>(v.text().substr(0, v.text().size() - 1)).value_or(0) : parse_int<int64_t>(v.text()).value_or(0);
+  return is_percent(v.text()) ? parse_int<int64_t>(v.text().substr(0, v.text().size() - 1)).value_or(0)
+                              : parse_int<int64_t>(v.text()).value_or(0);
 }
 
 void check_int_or_percent(const Cursor& v) {
   if (!v.present()) return;
-  if (!v.is_text()) v.non_negative();
+  if (!v.is_text())
+    v.non_negative();
   else if (!is_percent(v.text()))
-    v.invalid("a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
+    v.invalid(
+        "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used "
+        "for validation is '[0-9]+%')");
 }
 
 void validate_deployment(const Validation& v) {
@@ -190,7 +202,8 @@ void validate_replica_set(const Validation& v) {
   if (!v.main()) {
     Cursor status = v["status"];
     validate_counts_of_status(status);
-    check_not_above(status, {"fullyLabeledReplicas", "readyReplicas", "availableReplicas"}, "replicas", "status.replicas");
+    check_not_above(status, {"fullyLabeledReplicas", "readyReplicas", "availableReplicas"}, "replicas",
+                    "status.replicas");
     check_not_above(status, {"availableReplicas"}, "readyReplicas", "readyReplicas");
     return;
   }
@@ -211,7 +224,8 @@ void validate_replication_controller(const Validation& v) {
   if (!spec["template"].present()) return spec["template"].required();
   Cursor labels = spec["template"]["metadata"]["labels"];
   if (!spec["selector"].empty() && !api::LabelSelector::from_map(spec["selector"].value()).matches(labels.value()))
-    labels.invalid(labels.present() ? *labels.value() : json::value(nullptr), "`selector` does not match template `labels`");
+    labels.invalid(labels.present() ? *labels.value() : json::value(nullptr),
+                   "`selector` does not match template `labels`");
   validate_lasting_template(spec["template"], "ReplicationController");
 }
 
@@ -219,14 +233,17 @@ void validate_stateful_set(const Validation& v) {
   if (!v.main()) {
     Cursor status = v["status"];
     validate_counts_of_status(status);
-    check_not_above(status, {"readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"}, "replicas", "status.replicas");
+    check_not_above(status, {"readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"}, "replicas",
+                    "status.replicas");
     check_not_above(status, {"availableReplicas"}, "readyReplicas", "status.readyReplicas");
     return;
   }
   Cursor spec = v["spec"];
   Cursor management = spec["podManagementPolicy"];
-  if (management.empty()) management.required();
-  else if (!management.in({"OrderedReady", "Parallel"})) management.invalid("must be 'OrderedReady' or 'Parallel'");
+  if (management.empty())
+    management.required();
+  else if (!management.in({"OrderedReady", "Parallel"}))
+    management.invalid("must be 'OrderedReady' or 'Parallel'");
   validate_stateful_strategy(spec["updateStrategy"]);
   if (Cursor retention = spec["persistentVolumeClaimRetentionPolicy"]; retention.present())
     for (std::string_view member : {"whenDeleted", "whenScaled"})
@@ -235,7 +252,8 @@ void validate_stateful_set(const Validation& v) {
     for (const Cursor& claim : spec["volumeClaimTemplates"].items()) validate_claim_spec(claim["spec"]);
   check_counts(spec, {"replicas", "minReadySeconds"});
   spec["ordinals.start"].with(spec["ordinals"]["start"].value()).non_negative();
-  if (v.creating() && !spec["serviceName"].empty()) spec["serviceName"].check(api::check_dns1123_label(spec["serviceName"].text()));
+  if (v.creating() && !spec["serviceName"].empty())
+    spec["serviceName"].check(api::check_dns1123_label(spec["serviceName"].text()));
   validate_selector(spec["selector"], "statefulset");
   check_selector_matches(spec);
   json::value pod_template = effective_template(spec);
@@ -249,7 +267,8 @@ void validate_daemon_set(const Validation& v) {
   Cursor selector = spec["selector"];
   validate_label_selector(selector);
   check_selector_matches(spec);
-  if (selector.present() && selector["matchLabels"].empty() && selector["matchExpressions"].empty()) selector.invalid("empty selector is invalid for daemonset");
+  if (selector.present() && selector["matchLabels"].empty() && selector["matchExpressions"].empty())
+    selector.invalid("empty selector is invalid for daemonset");
   validate_lasting_template(spec["template"], "DaemonSet");
   check_counts(spec, {"minReadySeconds"});
   validate_daemon_strategy(spec["updateStrategy"]);
@@ -260,8 +279,10 @@ void validate_daemon_set(const Validation& v) {
 void validate_controller_revision(const Validation& v) {
   v["revision"].non_negative();
   if (v.creating()) {
-    if (!v["data"].present()) v["data"].required("data is mandatory");
-    else if (!v["data"].value()->is_object()) v["data"].required("data must be a valid JSON object");
+    if (!v["data"].present())
+      v["data"].required("data is mandatory");
+    else if (!v["data"].value()->is_object())
+      v["data"].required("data must be a valid JSON object");
   } else {
     v["data"].unchanged(v.before({"data"}));
   }

@@ -29,8 +29,10 @@ json::value parsed(std::string_view text) {
 std::vector<std::string> split_path(std::string_view path) {
   std::vector<std::string> parts(1);
   for (char c : path) {
-    if (c == '.' || c == '[') parts.emplace_back();
-    else if (c != ']') parts.back() += c;
+    if (c == '.' || c == '[')
+      parts.emplace_back();
+    else if (c != ']')
+      parts.back() += c;
   }
   return parts;
 }
@@ -77,7 +79,7 @@ json::value edited(const json::value& object, std::string_view edits) {
 std::string shortened(const Cause& cause) {
   static const std::regex kBulk(R"(^((?:Invalid|Duplicate|Unsupported) value: )[\[{].*[\]}](?=$|: ))");
   std::string message = std::regex_replace(cause.message.substr(0, cause.message.find('\n')), kBulk, "$1…");
-// The recorder counts characters, and "…" is the only one of several bytes.
+  // The recorder counts characters, and "…" is the only one of several bytes.
   size_t limit = message.find("…") < 150 ? 152 : 150;
   if (message.size() > limit) message = message.substr(0, limit) + "…";
   return cause.reason + " " + cause.field + ": " + message;
@@ -103,8 +105,10 @@ class CaseFile {
         continue;
       }
       finish();
-      if (line.starts_with("base ")) add_base(line.substr(5));
-      else if (line.starts_with("create ") || line.starts_with("update")) case_ = line;
+      if (line.starts_with("base "))
+        add_base(line.substr(5));
+      else if (line.starts_with("create ") || line.starts_with("update"))
+        case_ = line;
     }
     finish();
     EXPECT_GT(count_, 0u);
@@ -114,7 +118,9 @@ class CaseFile {
   void add_base(std::string_view text) {
     size_t first = text.find(' '), second = text.find(' ', first + 1);
     std::vector<std::string_view> gvr = split(text.substr(first + 1, second - first - 1), '/');
-    Base base{.group = gvr.size() == 3 ? std::string(gvr[0]) : "", .version = std::string(gvr[gvr.size() - 2]), .resource = std::string(gvr.back()),
+    Base base{.group = gvr.size() == 3 ? std::string(gvr[0]) : "",
+              .version = std::string(gvr[gvr.size() - 2]),
+              .resource = std::string(gvr.back()),
               .object = parsed(text.substr(second + 1))};
     bases_[std::string(text.substr(0, first))] = std::move(base);
   }
@@ -158,7 +164,9 @@ class CaseFile {
 
 class ValidationCases : public testing::TestWithParam<std::string> {};
 
-TEST_P(ValidationCases, SayWhatTheRealServerSays) { CaseFile(std::filesystem::path(KCUBE_CASES) / (GetParam() + ".txt")).run(); }
+TEST_P(ValidationCases, SayWhatTheRealServerSays) {
+  CaseFile(std::filesystem::path(KCUBE_CASES) / (GetParam() + ".txt")).run();
+}
 
 std::vector<std::string> topics() {
   std::vector<std::string> out;
@@ -168,7 +176,8 @@ std::vector<std::string> topics() {
   return out;
 }
 
-INSTANTIATE_TEST_SUITE_P(Topics, ValidationCases, testing::ValuesIn(topics()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Topics, ValidationCases, testing::ValuesIn(topics()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace kcube::machinery

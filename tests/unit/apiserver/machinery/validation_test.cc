@@ -9,7 +9,8 @@ std::string problems(std::string_view resource, std::string_view text, std::stri
   auto value = json::parse(text);
   Result<json::value> before = old.empty() ? Result<json::value>(json::value()) : json::parse(old);
   std::string out;
-  for (const Cause& c : validate_metadata(*api::Schema::builtin().find_resource("", "v1", resource), *value, old.empty() ? nullptr : &*before))
+  for (const Cause& c : validate_metadata(*api::Schema::builtin().find_resource("", "v1", resource), *value,
+                                          old.empty() ? nullptr : &*before))
     out += c.field + ": " + c.reason + "\n";
   return out;
 }
@@ -18,15 +19,43 @@ TEST(ValidateMetadata, ChecksNamesLabelsAndOwners) {
   EXPECT_EQ(problems("pods", R"({"metadata":{"name":"a","namespace":"n"}})"), "");
   EXPECT_EQ(problems("pods", R"({"metadata":{"namespace":"n"}})"), "metadata.name: FieldValueRequired\n");
   EXPECT_EQ(problems("pods", R"({"metadata":{"name":"A","namespace":"n"}})"), "metadata.name: FieldValueInvalid\n");
-  EXPECT_EQ(problems("services", R"({"metadata":{"name":"a.b","namespace":"n"}})"), "metadata.name: FieldValueInvalid\n");
-  EXPECT_EQ(problems("pods", R"({"metadata":{"generateName":"a-","namespace":"n","labels":{"a b":"c"}}})"), "metadata.labels: FieldValueInvalid\n");
-  EXPECT_EQ(problems("pods", R"({"metadata":{"name":"a","namespace":"n","ownerReferences":[{"apiVersion":"v1","kind":"X","name":"y"}]}})"),
-            "metadata.ownerReferences.uid: FieldValueInvalid\n");
+  EXPECT_EQ(problems("services", R"({"metadata":{"name":"a.b","namespace":"n"}})"),
+            "metadata.name: FieldValueInvalid\n");
+  EXPECT_EQ(problems("pods", R"({"metadata":{"generateName":"a-","namespace":"n","labels":{"a b":"c"}}})"),
+            "metadata.labels: FieldValueInvalid\n");
+  EXPECT_EQ(
+      problems(
+          "pods",
+          R"({"metadata":{"name":"a","namespace":"n","ownerReferences":[{"apiVersion":"v1","kind":"X","name":"y"}]}})"),
+      "metadata.ownerReferences.uid: FieldValueInvalid\n");
 }
 
 TEST(ValidateMetadata, KeepsWhatIsImmutable) {
-  EXPECT_EQ(problems("pods", R"({"metadata":{"name":"a","namespace":"n","uid":"2"}})", R"({"metadata":{"name":"a","namespace":"n","uid":"1"}})"),
+  EXPECT_EQ(problems("pods", R"({"metadata":{"name":"a","namespace":"n","uid":"2"}})",
+                     R"({"metadata":{"name":"a","namespace":"n","uid":"1"}})"),
             "metadata.uid: FieldValueInvalid\n");
+}
+
+// The server merges a binding into its pod before it validates: the pod must pass as it is, whatever else has changed.
+TEST(Validate, LetsABoundPodPass) {
+  const auto* binding = api::Schema::builtin().find_resource("", "v1", "pods", "binding");
+  auto pod =
+      json::parse(R"({"metadata":{"name":"a","namespace":"n"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+  json::value bound = *pod;
+  json::ensure_path(bound, {"spec"})["nodeName"] = "node";
+  EXPECT_TRUE(validate(*binding, bound, &*pod).empty());
+}
+
+// A type that needs less lets go of what the former one had.
+TEST(Validate, LeavesAServiceWhatItsFormerTypeHad) {
+  const auto* services = api::Schema::builtin().find_resource("", "v1", "services");
+  auto old = json::parse(
+      R"({"metadata":{"name":"a","namespace":"n"},"spec":{"type":"LoadBalancer","sessionAffinity":"None","clusterIP":"10.0.0.1",
+    "clusterIPs":["10.0.0.1"],"internalTrafficPolicy":"Cluster","externalTrafficPolicy":"Cluster","allocateLoadBalancerNodePorts":true,
+    "ports":[{"port":80,"targetPort":80,"protocol":"TCP","nodePort":30000}]}})");
+  json::value now = *old;
+  json::ensure_path(now, {"spec"})["type"] = "ClusterIP";
+  EXPECT_TRUE(validate(*services, now, &*old).empty());
 }
 
 }  // namespace
