@@ -113,8 +113,8 @@ void add_rest(CLI::App& app, Flags& f) {
   CLI::App* logs = app.add_subcommand("logs", "the log of the cluster's own process");
   logs->add_flag("-f,--follow", f.logs.follow, "go on as it grows");
   logs->add_option("--tail", f.logs.tail, "only the last lines");
-  app.add_subcommand("kubectl", "the kubectl on PATH, for this cluster")->allow_extras()->prefix_command();
-  app.add_subcommand("runtime", "the OCI runtime command line, for bundles of your own")->allow_extras()->prefix_command()->set_help_flag();
+  app.add_subcommand("kubectl", "the kubectl on PATH, for this cluster")->fallthrough(false)->allow_extras()->prefix_command();
+  app.add_subcommand("runtime", "the OCI runtime command line, for bundles of your own")->fallthrough(false)->allow_extras()->prefix_command()->set_help_flag();
   CLI::App* version = app.add_subcommand("version", "which version this is");
   version->add_option("-o,--output", f.version_output, "json")->check(CLI::IsMember({"json"}));
   app.add_subcommand("completion", "a script that teaches your shell")->add_option("shell", f.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
