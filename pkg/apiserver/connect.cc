@@ -62,6 +62,16 @@ Result<std::string> choose_container(const api::Object& pod, std::string_view as
   return fail(Status::bad_request(message));
 }
 
+constexpr size_t kMaxWords = 2048;
+
+// What a kubelet said in plain words, as a status.
+Status refusal(int code, const std::string& words) {
+  if (code == 400) return Status::bad_request(words);
+  if (code == 500) return Status::internal("Internal error occurred: " + words);
+  if (code == 404) return Status::not_found("the server could not find the requested resource");
+  return Status(code, code == 403 ? "Forbidden" : code == 401 ? "Unauthorized" : "Unknown", words);
+}
+
 }  // namespace
 
 Connector::Connector(Core& core, http::ClientTls kubelet)
@@ -97,7 +107,7 @@ Result<Connector::Target> Connector::pod_log(const Call& call, const http::Reque
   if (node.empty()) return Target{};
   auto base = kubelet_url(node);
   if (!base) return fail(base.error());
-  return Target{with_query(*base + "/containerLogs/" + call.ns + "/" + call.name + "/" + *container, request), true};
+  return Target{with_query(*base + "/containerLogs/" + call.ns + "/" + call.name + "/" + *container, request), true, true};
 }
 
 Result<Connector::Target> Connector::pod_stream(const Call& call, const http::Request& request) const {
@@ -228,7 +238,10 @@ void Connector::pass(const Target& target, const http::Request& request, std::un
     std::unique_ptr<http::Stream> stream;
     std::unique_ptr<http::ClientStream> source;
     bool finished = false;
+    int refused = 0;   // the kubelet says in words what is wrong with a request for logs
+    std::string words;
   };
+  bool log = target.log;
   auto passing = std::make_shared<Passing>();
   passing->responder = std::move(responder);
   Executor* reaper = &tunnels_;
@@ -245,7 +258,11 @@ void Connector::pass(const Target& target, const http::Request& request, std::un
     auto held = std::make_shared<std::unique_ptr<http::ClientStream>>(std::move(source));
     reaper->submit([held] { held->reset(); });
   };
-  auto on_head = [passing, finish](int status, const http::Headers& head) {
+  auto on_head = [passing, finish, log](int status, const http::Headers& head) {
+    if (log && status >= 400) {
+      passing->refused = status;
+      return;
+    }
     http::Headers headers;
     for (const auto& [name, value] : head.items())
       if (is_forwarded(name)) headers.add(name, value);
@@ -256,11 +273,15 @@ void Connector::pass(const Target& target, const http::Request& request, std::un
   };
   auto on_data = [passing](std::string_view piece) {
     std::lock_guard lock(passing->mutex);
+    if (passing->refused != 0 && passing->words.size() < kMaxWords) passing->words += piece.substr(0, kMaxWords - passing->words.size());
     if (passing->stream) passing->stream->write(std::make_shared<const std::string>(piece));
   };
   auto on_end = [passing, finish](Result<void> result) {
     if (!result && !passing->stream) {
       respond_status(*passing->responder, Status::unavailable("error trying to reach service: " + result.error().message()));
+      passing->responder.reset();
+    } else if (passing->refused != 0) {
+      respond_status(*passing->responder, refusal(passing->refused, passing->words));
       passing->responder.reset();
     }
     finish();

@@ -28,6 +28,7 @@ class Connector {
   struct Target {
     std::string url;               // with path and query
     bool kubelet = false;          // our own certificate goes with it
+    bool log = false;              // a refusal is words, for us to make a status of
   };
   Result<Target> locate(const Call& call, const RequestInfo& info, const http::Request& request) const;
   Result<std::string> kubelet_url(std::string_view node) const;

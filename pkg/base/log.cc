@@ -71,6 +71,10 @@ void append_value(std::string& line, std::string_view text) {
 }  // namespace
 
 Result<void> open(const std::string& path, Level level) {
+  if (path.empty()) {
+    set_level(level);
+    return {};
+  }
   try {
     auto made = std::make_shared<spdlog::logger>("kcube", std::make_shared<spdlog::sinks::basic_file_sink_mt>(path));
     made->set_pattern(kPattern);

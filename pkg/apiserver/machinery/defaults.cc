@@ -414,6 +414,16 @@ void default_limit_range(json::object& object) {
   }
 }
 
+void default_custom_resource_definition(json::object& object) {
+  json::object* spec = child(object, "spec");
+  json::object* names = spec == nullptr ? nullptr : child(*spec, "names");
+  if (names == nullptr) return;
+  std::string kind(json::get_string(names->if_contains("kind")));
+  if (kind.empty()) return;
+  if (json::get_string(names->if_contains("listKind")).empty()) (*names)["listKind"] = json::key(kind + "List");
+  if (json::get_string(names->if_contains("singular")).empty()) (*names)["singular"] = json::key(to_lower(kind));
+}
+
 using Defaulter = void (*)(json::object&);
 struct Entry {
   std::string_view group, kind;
@@ -447,6 +457,7 @@ constexpr Entry kDefaulters[] = {
        json::object* spec = child(o, "spec");
        default_devices(spec == nullptr ? nullptr : child(*spec, "spec"));
      }},
+    {"apiextensions.k8s.io", "CustomResourceDefinition", default_custom_resource_definition},
     {"networking.k8s.io", "IngressClass",
      [](json::object& o) {
        json::object* spec = child(o, "spec");

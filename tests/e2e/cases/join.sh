@@ -64,15 +64,15 @@ case_tokens_are_made_listed_and_taken_back() {
 }
 
 case_pods_of_both_nodes_reach_each_other() {
-  same "$(k exec "$(pod_on 1)" -- wget -qO- -T 5 "http://$(ip_on 2):8080/")" "$(pod_on 2)"
-  same "$(k exec "$(pod_on 2)" -- wget -qO- -T 5 "http://$(ip_on 1):8080/")" "$(pod_on 1)"
+  same "$(k exec "$(pod_on 1)" -- wget -qO- "http://$(ip_on 2):8080/")" "$(pod_on 2)"
+  same "$(k exec "$(pod_on 2)" -- wget -qO- "http://$(ip_on 1):8080/")" "$(pod_on 1)"
   # Sources stay what they are between pods.
   k exec "$(pod_on 1)" -- ping -c 1 -W 3 "$(ip_on 2)"
 }
 
 case_services_and_names_work_on_both() {
   local n; for n in 1 2; do
-    k exec "$(pod_on $n)" -- sh -c 'for i in $(seq 20); do wget -qO- -T 5 http://every.default.svc.cluster.local/; done' >"$work/spread$n"
+    k exec "$(pod_on $n)" -- sh -c 'for i in $(seq 20); do wget -qO- http://every.default.svc.cluster.local/; done' >"$work/spread$n"
     same "$(sort -u "$work/spread$n" | wc -l)" 2
     has "$(k exec "$(pod_on $n)" -- nslookup kubernetes.default)" 10.43.0.1
   done
@@ -148,5 +148,5 @@ Y
   eventually 60 only_one
   same "$(k get node node2 -o 'jsonpath={.spec.taints}')" ""
   k rollout status daemonset/every --timeout=60s
-  eventually 20 equals "$(pod_on 2)" k exec "$(pod_on 1)" -- wget -qO- -T 5 "http://$(ip_on 2):8080/"
+  eventually 20 equals "$(pod_on 2)" k exec "$(pod_on 1)" -- wget -qO- "http://$(ip_on 2):8080/"
 }

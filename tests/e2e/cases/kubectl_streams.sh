@@ -92,7 +92,7 @@ case_attach() {
   busybox_pod echoing 'while true; do echo beat; sleep 0.2; done'
   ready pod/echoing
   has "$(timeout 3 nsenter --net="/run/netns/kcl-$lab_name-1" -- "$KUBECTL" attach echoing 2>/dev/null || true)" beat
-  k apply -f - <<<'{apiVersion: v1, kind: Pod, metadata: {name: input}, spec: {terminationGracePeriodSeconds: 0, restartPolicy: Never, containers: [{name: c, image: "kcube.io/busybox:1", stdin: true, stdinOnce: true, command: [sh, -c, "read line; echo got $line"]}]}}'
+  k apply -f - <<<$'---\n{apiVersion: v1, kind: Pod, metadata: {name: input}, spec: {terminationGracePeriodSeconds: 0, restartPolicy: Never, containers: [{name: c, image: "kcube.io/busybox:1", stdin: true, stdinOnce: true, command: [sh, -c, "read line; echo got $line"]}]}}'
   ready pod/input
   has "$(echo words | k attach -i input 2>&1)" "got words"
   k wait --for=jsonpath='{.status.phase}'=Succeeded pod/input --timeout=30s

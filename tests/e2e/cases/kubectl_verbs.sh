@@ -57,7 +57,7 @@ case_create_of_every_kind() {
   matches "$(k create token robot -n made)" '^[^.]+\.[^.]+\.[^.]+$'
   k wait --for=condition=complete job/once job/manual -n made --timeout=60s
   same "$(field cm/files '{.data.file\.txt}' -n made)" text
-  refused AlreadyExists k create configmap one -n made
+  refused 'already exists' k create configmap one -n made
   k create deployment dry --image=x --dry-run=server -o name
   refused NotFound k get deployment dry
   has "$(k create deployment dry --image=x --dry-run=client -o yaml)" "kind: Deployment"
@@ -119,7 +119,7 @@ case_get_watches() {
 }
 
 case_describe() {
-  local pod; pod=$(k get pods -l app=web -o name | head -1)
+  local pod; pod=$(k get pods -l app=web -o 'jsonpath=pod/{.items[0].metadata.name}')
   matches "$(k describe "$pod")" 'Status: +Running'
   has "$(k describe "$pod")" "Successfully assigned default/"
   matches "$(k describe deployment web)" 'Replicas: +2 desired \| 2 updated \| 2 total \| 2 available'
@@ -130,7 +130,7 @@ case_describe() {
 }
 
 case_apply_client_side() {
-  deployment() { printf '{apiVersion: v1, kind: ConfigMap, metadata: {name: applied, labels: {%s}}, data: {%s}}\n' "$1" "$2"; }
+  deployment() { printf -- '---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: applied, labels: {%s}}, data: {%s}}\n' "$1" "$2"; }
   has "$(deployment 'x: a' 'one: "1", two: "2"' | k apply -f -)" created
   has "$(deployment 'x: a' 'one: "1", two: "2"' | k apply -f -)" unchanged
   has "$(deployment 'x: b' 'one: "1"' | k diff -f - || true)" '-  two: "2"'
@@ -149,7 +149,7 @@ case_apply_client_side() {
 }
 
 case_apply_server_side() {
-  config() { printf '{apiVersion: v1, kind: ConfigMap, metadata: {name: served}, data: {%s}}\n' "$1"; }
+  config() { printf -- '---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: served}, data: {%s}}\n' "$1"; }
   has "$(config 'a: "1", b: "2"' | k apply --server-side -f -)" serverside-applied
   same "$(k get cm served -o json --show-managed-fields | jq -r '.metadata.managedFields[0] | .manager + " " + .operation')" "kubectl Apply"
   config 'a: "2"' >"$work/other.yaml"
@@ -159,7 +159,7 @@ case_apply_server_side() {
   config 'c: "3"' | k apply --server-side -f -
   same "$(field cm/served '{.data}')" '{"a":"2","c":"3"}'
   k delete cm served
-  k apply --server-side -f - <<<'{apiVersion: apps/v1, kind: Deployment, metadata: {name: ssa}, spec: {replicas: 0, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: x, ports: [{containerPort: 80}]}]}}}}'
+  k apply --server-side -f - <<<$'---\n{apiVersion: apps/v1, kind: Deployment, metadata: {name: ssa}, spec: {replicas: 0, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: x, ports: [{containerPort: 80}]}]}}}}'
   k delete deployment ssa
 }
 
@@ -330,7 +330,7 @@ case_auth() {
   has "$(k auth can-i --list --as=jane)" pods
   refused 'configmaps is forbidden: User "jane" cannot list resource "configmaps" in API group "" in the namespace "default"' k get cm --as=jane
   has "$(k auth whoami)" system:masters
-  k auth reconcile -f - <<<'{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: looker, namespace: default}, rules: [{apiGroups: [""], resources: [configmaps], verbs: [list]}]}'
+  k auth reconcile -f - <<<$'---\n{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: looker, namespace: default}, rules: [{apiGroups: [""], resources: [configmaps], verbs: [list]}]}'
   eventually 10 equals yes k auth can-i list configmaps --as=jane
   k delete role/looker rolebinding/jane
 }
@@ -352,9 +352,9 @@ spec:
     schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer, maximum: 5}}}}}}
 Y
   k wait --for=condition=Established crd/widgets.e2e.kcube.io --timeout=20s
-  eventually 10 k apply -f - <<<'{apiVersion: e2e.kcube.io/v1, kind: Widget, metadata: {name: w}, spec: {size: 3}}'
+  eventually 10 k apply -f - <<<$'---\n{apiVersion: e2e.kcube.io/v1, kind: Widget, metadata: {name: w}, spec: {size: 3}}'
   matches "$(k get wd)" 'NAME +SIZE'
-  echo '{apiVersion: e2e.kcube.io/v1, kind: Widget, metadata: {name: big}, spec: {size: 9}}' >"$work/big.yaml"
+  printf -- '---\n{apiVersion: e2e.kcube.io/v1, kind: Widget, metadata: {name: big}, spec: {size: 9}}' >"$work/big.yaml"
   refused "spec.size" k apply -f "$work/big.yaml"
   k explain widget.spec
   k delete crd widgets.e2e.kcube.io
@@ -379,7 +379,7 @@ case_cordon_drain_taint() {
 case_kustomize_and_plain_files() {
   mkdir -p "$work/kustom"
   echo '{resources: [cm.yaml], namePrefix: pre-}' >"$work/kustom/kustomization.yaml"
-  echo '{apiVersion: v1, kind: ConfigMap, metadata: {name: kustom}}' >"$work/kustom/cm.yaml"
+  printf -- '---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: kustom}}' >"$work/kustom/cm.yaml"
   k apply -k "$work/kustom"
   k get cm pre-kustom
   k delete -k "$work/kustom"

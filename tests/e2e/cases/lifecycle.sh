@@ -107,7 +107,7 @@ case_images_are_loaded_tagged_saved_and_removed() {
 
 case_the_demo_answers() {
   local out url; out=$(here up --demo)
-  url=$(grep -o 'http://[0-9.:]*' <<<"$out" | head -1)
+  url=$(grep -om1 'http://[0-9.:]*' <<<"$out")
   has "$(on_host 1 curl -s -m 5 "$url")" "Hello from demo-"
   has "$(tail -1 <<<"$out")" "Try: curl $url"
   same "$(here up --demo -o json | jq -r .url)" "$url"
@@ -131,7 +131,7 @@ case_clusters_side_by_side() {
 case_more_nodes_on_the_same_machine() {
   here up --nodes 3 >/dev/null
   same "$(kc get nodes --no-headers | grep -c ' Ready ')" 3
-  kc apply -f - <<<'{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: every}, spec: {selector: {matchLabels: {a: every}}, template: {metadata: {labels: {a: every}}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: "kcube.io/demo:1", readinessProbe: {httpGet: {port: 8080, path: /}, periodSeconds: 1}}]}}}}'
+  kc apply -f - <<<$'---\n{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: every}, spec: {selector: {matchLabels: {a: every}}, template: {metadata: {labels: {a: every}}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: "kcube.io/demo:1", readinessProbe: {httpGet: {port: 8080, path: /}, periodSeconds: 1}}]}}}}'
   kc rollout status daemonset/every --timeout=60s
   kc expose deployment demo --name=again --port=80 --target-port=8080
   local ip; for ip in $(kc get pods -l a=every -o 'jsonpath={.items[*].status.podIP}'); do has "$(on_host 1 curl -s -m 5 "http://$ip:8080")" "Hello from every-"; done

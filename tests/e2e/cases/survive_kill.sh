@@ -60,7 +60,7 @@ case_adopted_containers_are_as_good_as_before() {
   k exec counter -- kill 1 || true
   k exec counter -- sh -c 'kill -9 -1' || true
   k delete pod counter --now --timeout=30s
-  local victim; victim=$(k get pods -l app=web -o name | head -1)
+  local victim; victim=$(k get pods -l app=web -o 'jsonpath=pod/{.items[0].metadata.name}')
   k delete "$victim" --timeout=30s
   k rollout status deployment/web --timeout=30s
 }
@@ -79,7 +79,7 @@ case_nothing_acknowledged_is_lost() {
 }
 
 case_watches_resume_where_they_were() {
-  local version; version=$(k get configmaps -o json | jq -r .metadata.resourceVersion)
+  local version; version=$(k get --raw /api/v1/namespaces/default/configmaps | jq -r .metadata.resourceVersion)
   k create configmap before-the-kill
   kill_server
   lab up
@@ -109,7 +109,7 @@ case_killed_while_pods_start_and_end() {
 }
 
 case_containers_that_end_while_kcube_is_dead_are_restarted() {
-  local pod; pod=$(k get pods -l app=web -o name | head -1)
+  local pod; pod=$(k get pods -l app=web -o 'jsonpath=pod/{.items[0].metadata.name}')
   local name=${pod#pod/} id; id=$(field "$pod" '{.metadata.uid}')
   local p victim=; for p in $(pgrep -x demo); do grep -q "${id//-/.}\|$id" "/proc/$p/cgroup" && victim=$p; done
   [[ -n $victim ]]
