@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "pkg/api/quantity.h"
+#include "pkg/base/strings.h"
 
 namespace kcube::machinery {
 namespace {
