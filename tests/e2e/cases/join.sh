@@ -74,14 +74,14 @@ case_services_and_names_work_on_both() {
   local n; for n in 1 2; do
     k exec "$(pod_on $n)" -- sh -c 'for i in $(seq 20); do wget -qO- http://every.default.svc.cluster.local/; done' >"$work/spread$n"
     same "$(sort -u "$work/spread$n" | wc -l)" 2
-    has "$(k exec "$(pod_on $n)" -- nslookup kubernetes.default)" 10.43.0.1
+    matches "$(k exec "$(pod_on $n)" -- nslookup -type=a kubernetes.default.svc.cluster.local)" 'Address: 10\.43\.0\.1($|[^0-9])'
   done
   local port; port=$(field svc/every '{.spec.ports[0].nodePort}')
   for n in 1 2; do
     on_host 1 bash -c "for i in \$(seq 20); do curl -s -m 5 http://10.99.0.$n:$port/; done" >"$work/node$n"
     same "$(sort -u "$work/node$n" | wc -l)" 2
   done
-  k run inside --image=kcube.io/busybox:1 --restart=Never --overrides='{"spec":{"nodeName":"node2"}}' --command -- sh -c 'wget -qO- --no-check-certificate https://kubernetes.default/version || nc -z kubernetes.default 443'
+  k run inside --image=kcube.io/busybox:1 --restart=Never --overrides='{"spec":{"nodeName":"node2"}}' --command -- sh -c 'nc -w 3 kubernetes.default 443 </dev/null'
   k wait --for=jsonpath='{.status.phase}'=Succeeded pod/inside --timeout=30s
 }
 

@@ -12,6 +12,7 @@ setup() {
 
 teardown() { here down --all --purge --grace 0; umount -l /var/lib /run/kcube; }
 
+node=$(hostname | tr A-Z a-z)
 export_config() { export KUBECONFIG=$work/home/.kube/config; }
 here() { export_config; on_host 1 "$kcube" "$@"; }
 kc() { export_config; k "$@"; }
@@ -34,7 +35,7 @@ cgroups_here() { find /sys/fs/cgroup -maxdepth 2 -type d -regextype egrep -regex
 nothing_is_left() { footprint | diff "$work/footprint" -; }
 
 case_up_says_its_steps_and_what_next() {
-  local out; out=$(here up --node-name node1)
+  local out; out=$(here up)
   has "$out" "certificates"; has "$out" "API server"; has "$out" "node ready"
   matches "$out" '[0-9]+\.[0-9]{2} s '
   has "$(tail -1 <<<"$out")" "Try: kubectl get nodes"
@@ -66,14 +67,14 @@ case_the_context_is_merged_into_the_users_file() {
 }
 
 case_status() {
-  same "$(here status -o json | jq -c '[.name, .state, .apiServer, .nodes[0].name, .nodes[0].ready]')" '["kcube","running","ok","node1",true]'
-  matches "$(here status)" 'node +node1 Ready'
+  same "$(here status -o json | jq -c '[.name, .state, .apiServer, .nodes[0].name, .nodes[0].ready]')" '["kcube","running","ok","'$node'",true]'
+  matches "$(here status)" 'node +'"$node"' Ready'
   same "$(here status -o json | jq '.residentBytes > 1000000')" true
   refused "absent" here --name other status
 }
 
 case_the_rest_of_the_verbs() {
-  has "$(here kubectl get nodes -o wide)" node1
+  has "$(here kubectl get nodes -o wide)" "$node"
   has "$(here kubectl -n kube-system get service kube-dns)" 10.43.0.10
   has "$(here logs --tail 5)" "server"
   has "$(here version)" v0
@@ -114,7 +115,7 @@ case_the_demo_answers() {
 }
 
 case_clusters_side_by_side() {
-  here --name side up --node-name node1 >/dev/null
+  here --name side up >/dev/null
   has "$(kc --context kcube-side get nodes)" Ready
   kc --context kcube-side create deployment there --image=kcube.io/demo:1
   kc --context kcube-side rollout status deployment/there --timeout=60s
