@@ -1,5 +1,7 @@
 #include "pkg/kubelet/server.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -66,9 +68,14 @@ void copy_in(http::Channel& from, Fd to) {
   }
 }
 
-void copy_out(const Fd& from, http::Channel& to) {
+// Until the end of `from`, or until `gone` can be read: a silent command must not keep us once its client has left.
+void copy_out(const Fd& from, http::Channel& to, const Fd& gone) {
   char buffer[32768];
   while (true) {
+    pollfd waiting[2] = {{from.get(), POLLIN, 0}, {gone.get(), POLLIN, 0}};
+    if (::poll(waiting, gone ? 2 : 1, -1) < 0 && errno != EINTR) return;
+    if (waiting[1].revents != 0) return;
+    if (waiting[0].revents == 0) continue;
     ssize_t n = ::read(from.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     // EIO is how a pseudo terminal says that its other end is closed.
@@ -220,13 +227,15 @@ void Endpoint::command(const http::Request& request, std::unique_ptr<http::Respo
     if (!session) return remote->finish(command_status(fail(session.error())));
     if (session->resize)
       remote->on_resize([resize = session->resize](uint16_t width, uint16_t height) { resize({width, height}); });
+    auto gone = std::make_shared<Fd>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    remote->on_gone([gone] { (void)::eventfd_write(gone->get(), 1); });
     std::vector<std::thread> outputs;
     // Input is copied on a thread that ends when the client closes it or goes; nobody waits for it.
     if (wanted.stdin && remote->stdin() != nullptr && session->in)
       std::thread([remote, in = std::move(session->in)]() mutable { copy_in(*remote->stdin(), std::move(in)); }).detach();
     else session->in.reset();
-    if (remote->stdout() != nullptr && session->out) outputs.emplace_back([&] { copy_out(session->out, *remote->stdout()); });
-    if (remote->stderr() != nullptr && session->err) outputs.emplace_back([&] { copy_out(session->err, *remote->stderr()); });
+    if (remote->stdout() != nullptr && session->out) outputs.emplace_back([&] { copy_out(session->out, *remote->stdout(), *gone); });
+    if (remote->stderr() != nullptr && session->err) outputs.emplace_back([&] { copy_out(session->err, *remote->stderr(), *gone); });
     for (std::thread& t : outputs) t.join();
     // A command that still writes after its client has gone must find its pipes broken, or it and this thread wait for ever.
     session->out.reset();
@@ -251,7 +260,7 @@ void Endpoint::port_forward(const http::Request& request, std::unique_ptr<http::
         ::shutdown(raw, SHUT_WR);
         (void)writer;
       });
-      copy_out(reader, data);
+      copy_out(reader, data, Fd());
       data.close_write();
       ::shutdown(raw, SHUT_RDWR);
       in.join();

@@ -14,6 +14,8 @@ kubectls=("$(command -v kubectl)")
 lab() { "$root/scripts/lab" --name "$lab_name" "$@"; }
 on_host() { local n=$1; shift; nsenter --net="/run/netns/kcl-$lab_name-$n" -- "$@"; }
 k() { on_host 1 "$KUBECTL" "$@"; }
+# kubectl in the background; $! is kubectl itself.
+k_background() { nsenter --net="/run/netns/kcl-$lab_name-1" -- "$KUBECTL" "$@" & }
 kcube() { on_host 1 "$kcube" --data-dir "$state/node1" "$@"; }
 server_pid() { kcube status -o json | jq -r .pid; }
 

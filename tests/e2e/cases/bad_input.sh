@@ -227,7 +227,7 @@ case_images_that_cannot_be_had() {
   eventually 60 contains "ErrImagePull" bash -c "$(kubectl_line) get events --field-selector involvedObject.name=absent; $(kubectl_line) get pod absent"
   k run never --image=kcube.io/absent:1 --image-pull-policy=Never
   eventually 30 contains ErrImageNeverPull k get pod never
-  k run odd --image='kcube.io/BAD NAME'
+  k apply -f - <<<$'---\n{apiVersion: v1, kind: Pod, metadata: {name: odd}, spec: {containers: [{name: c, image: "kcube.io/BAD"}]}}'
   eventually 30 contains InvalidImageName k get pod odd
   k run nocommand --image=kcube.io/busybox:1 --command -- /does/not/exist
   eventually 30 contains "not" k get pod nocommand -o 'jsonpath={.status.containerStatuses[0].state.waiting.message}{.status.containerStatuses[0].lastState.terminated.message}'

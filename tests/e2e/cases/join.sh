@@ -90,7 +90,7 @@ case_logs_exec_and_port_forward_reach_the_other_node() {
   same "$(k logs "$pod")" serving
   same "$(k exec "$pod" -- hostname)" "$pod"
   same "$(echo in | k exec -i "$pod" -- cat)" in
-  k port-forward "$pod" 18080:8080 >"$work/pf.out" 2>&1 &
+  k_background port-forward "$pod" 18080:8080 >"$work/pf.out" 2>&1
   local forward=$!
   eventually 10 contains Forwarding cat "$work/pf.out"
   same "$(on_host 1 curl -s -m 5 http://127.0.0.1:18080/)" "$pod"

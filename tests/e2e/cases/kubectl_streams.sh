@@ -35,7 +35,7 @@ case_logs() {
 case_logs_follow() {
   busybox_pod ticks 'i=0; while [ $i -lt 3 ]; do i=$((i+1)); echo tick $i; sleep 0.3; done; echo over; sleep 1000'
   ready pod/ticks
-  k logs -f ticks >"$work/follow.out" &
+  k_background logs -f ticks >"$work/follow.out"
   local follower=$!
   eventually 20 contains over cat "$work/follow.out"
   same "$(head -1 "$work/follow.out")" "tick 1"
@@ -109,7 +109,7 @@ case_cp() {
 }
 
 case_port_forward() {
-  k port-forward two 18080:8080 >"$work/pf.out" 2>&1 &
+  k_background port-forward two 18080:8080 >"$work/pf.out" 2>&1
   local forward=$!
   eventually 10 contains "Forwarding from 127.0.0.1:18080 -> 8080" cat "$work/pf.out"
   local i; for i in 1 2 3 4 5; do same "$(on_host 1 curl -s -m 10 http://127.0.0.1:18080/)" served; done
@@ -117,7 +117,7 @@ case_port_forward() {
   on_host 1 bash -c 'for i in $(seq 20); do curl -s -m 10 http://127.0.0.1:18080/ & done; wait' >"$work/many.out"
   same "$(grep -c served "$work/many.out")" 20
   kill $forward; wait $forward || true
-  k port-forward service/two 18081:80 >"$work/pf2.out" 2>&1 &
+  k_background port-forward service/two 18081:80 >"$work/pf2.out" 2>&1
   forward=$!
   eventually 10 contains "Forwarding" cat "$work/pf2.out"
   same "$(on_host 1 curl -s -m 10 http://127.0.0.1:18081/)" served
@@ -125,7 +125,7 @@ case_port_forward() {
 }
 
 case_port_forward_to_a_closed_port() {
-  k port-forward two 18082:81 >"$work/pf3.out" 2>&1 &
+  k_background port-forward two 18082:81 >"$work/pf3.out" 2>&1
   local forward=$!
   eventually 10 contains "Forwarding" cat "$work/pf3.out"
   on_host 1 curl -s -m 10 http://127.0.0.1:18082/ || true
@@ -134,7 +134,7 @@ case_port_forward_to_a_closed_port() {
 }
 
 case_proxy() {
-  k proxy --port=18001 >"$work/proxy.out" 2>&1 &
+  k_background proxy --port=18001 >"$work/proxy.out" 2>&1
   local proxy=$!
   eventually 10 contains "Starting to serve" cat "$work/proxy.out"
   has "$(on_host 1 curl -s http://127.0.0.1:18001/version)" gitVersion

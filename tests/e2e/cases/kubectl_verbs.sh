@@ -108,7 +108,7 @@ case_get_selects() {
 }
 
 case_get_watches() {
-  k get configmaps -w --no-headers >"$work/watch.out" 2>&1 &
+  k_background get configmaps -w --no-headers >"$work/watch.out" 2>&1
   local watcher=$!
   eventually 10 contains kube-root-ca cat "$work/watch.out"
   k create configmap seen
@@ -316,7 +316,7 @@ case_wait() {
   k wait --for=delete cm/waited --timeout=20s
   k wait --for=condition=Available deployment/web --timeout=20s
   refused "timed out waiting" k wait --for=condition=Never deployment/web --timeout=1s
-  k wait --for=create cm/late --timeout=20s &
+  k_background wait --for=create cm/late --timeout=20s
   local waiter=$!
   sleep 0.5; k create cm late; wait $waiter; k delete cm late
 }

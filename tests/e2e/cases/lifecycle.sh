@@ -32,7 +32,7 @@ footprint() {
 }
 # Groups of labs elsewhere have their data directory's hash in their name.
 cgroups_here() { find /sys/fs/cgroup -maxdepth 2 -type d -regextype egrep -regex '.*/kcube(-[0-9]+|-(side|other)-[0-9a-f]{4}(-[0-9]+)?)?' | sort; }
-nothing_is_left() { footprint | diff "$work/footprint" -; }
+nothing_is_left() { footprint 2>/dev/null | diff "$work/footprint" - >"$work/difference" || ! grep '^>' "$work/difference" >&2; }
 
 case_up_says_its_steps_and_what_next() {
   local out; out=$(here up)
@@ -160,7 +160,7 @@ case_up_after_kill_9_takes_over() {
   here up >/dev/null
   kc wait --for=condition=Available deployment/demo --timeout=60s
   kill -9 "$(here status -o json | jq .pid)"
-  refused '"stopped"' here status -o json
+  eventually 10 refused '"stopped"' here status -o json
   here up >/dev/null
   kc wait --for=condition=Available deployment/demo --timeout=60s
 }
@@ -180,11 +180,11 @@ case_only_root_may() {
 }
 
 case_a_port_in_use_is_named() {
-  on_host 1 busybox nc -ll -p 6443 -e true &
+  nsenter --net="/run/netns/kcl-$lab_name-1" -- busybox nc -ll -p 6443 -e true &
   local squatter=$!
   sleep 0.3
-  refused "6443" here up
-  kill $squatter; pkill -P $squatter || true
+  refused KC_PORT_IN_USE here up
+  kill $squatter
   here down --purge >/dev/null
   nothing_is_left
 }
