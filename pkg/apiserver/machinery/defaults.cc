@@ -467,11 +467,20 @@ constexpr Entry kDefaulters[] = {
      }},
 };
 
+// Go writes no empty map or list of metadata: what a patch takes the last label from has none.
+void drop_empty(json::object& metadata) {
+  for (const char* member : {"labels", "annotations"})
+    if (const json::value* v = metadata.if_contains(member); v != nullptr && v->is_object() && v->get_object().empty()) metadata.erase(member);
+  for (const char* member : {"finalizers", "ownerReferences", "managedFields"})
+    if (const json::value* v = metadata.if_contains(member); v != nullptr && v->is_array() && v->get_array().empty()) metadata.erase(member);
+}
+
 }  // namespace
 
 void apply_defaults(const api::ResourceInfo& resource, json::value& object) {
-  if (!object.is_object() || resource.type == nullptr) return;
-  json::ensure_object(object.get_object(), "metadata");
+  if (!object.is_object()) return;
+  drop_empty(json::ensure_object(object.get_object(), "metadata"));
+  if (resource.type == nullptr) return;
   apply_static(object, *resource.type);
   for (const Entry& entry : kDefaulters)
     if (entry.group == resource.kind_group && entry.kind == resource.kind) entry.apply(object.get_object());
