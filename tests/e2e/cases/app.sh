@@ -211,22 +211,30 @@ case_cpu_is_limited() {
 }
 
 case_udp_and_node_ports() {
+  nsenter --net="/run/netns/kcl-$lab_name-1" -- python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.99.0.1", 9000))
+while True:
+    data, who = s.recvfrom(999); s.sendto(data[::-1], who)' &
+  local server=$!
   k apply -f - <<'Y'
-apiVersion: v1
-kind: Pod
-metadata: {name: udp, labels: {app: udp}}
-spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: "kcube.io/busybox:1", command: [udpsvd, -E, "0.0.0.0", "9000", cat]}]}
----
 apiVersion: v1
 kind: Service
 metadata: {name: udp}
-spec: {type: NodePort, selector: {app: udp}, ports: [{port: 53, targetPort: 9000, protocol: UDP}]}
+spec: {type: NodePort, ports: [{port: 53, targetPort: 9000, protocol: UDP}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: udp-1, labels: {kubernetes.io/service-name: udp}}
+addressType: IPv4
+ports: [{port: 9000, protocol: UDP}]
+endpoints: [{addresses: [10.99.0.1], conditions: {ready: true}}]
 Y
-  ready pod/udp
-  echoes() { [[ $(echo ping | on_host 1 timeout 2 busybox nc -u -w 1 "$1" "$2") == ping ]]; }
-  eventually 20 echoes "$(field svc/udp '{.spec.clusterIP}')" 53
-  eventually 20 echoes 10.99.0.1 "$(field svc/udp '{.spec.ports[0].nodePort}')"
-  k delete pod/udp svc/udp --now
+  ask() { on_host 1 python3 -c 'import socket,sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); s.connect((sys.argv[1], int(sys.argv[2]))); s.send(b"abc"); print(s.recv(99).decode())' "$1" "$2"; }
+  eventually 20 equals cba ask "$(field svc/udp '{.spec.clusterIP}')" 53
+  eventually 20 equals cba ask 10.99.0.1 "$(field svc/udp '{.spec.ports[0].nodePort}')"
+  kill $server
+  k delete svc/udp endpointslice/udp-1
 }
 
 case_a_stateful_set_keeps_its_data() {

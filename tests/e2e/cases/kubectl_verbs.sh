@@ -335,32 +335,6 @@ case_auth() {
   k delete role/looker rolebinding/jane
 }
 
-case_custom_resources() {
-  k apply -f - <<'Y'
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: widgets.e2e.kcube.io}
-spec:
-  group: e2e.kcube.io
-  scope: Namespaced
-  names: {plural: widgets, singular: widget, kind: Widget, shortNames: [wd]}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    additionalPrinterColumns: [{name: Size, type: integer, jsonPath: .spec.size}]
-    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer, maximum: 5}}}}}}
-Y
-  k wait --for=condition=Established crd/widgets.e2e.kcube.io --timeout=20s
-  eventually 10 k apply -f - <<<$'---\n{apiVersion: e2e.kcube.io/v1, kind: Widget, metadata: {name: w}, spec: {size: 3}}'
-  matches "$(k get wd)" 'NAME +SIZE'
-  printf -- '---\n{apiVersion: e2e.kcube.io/v1, kind: Widget, metadata: {name: big}, spec: {size: 9}}' >"$work/big.yaml"
-  refused "spec.size" k apply -f "$work/big.yaml"
-  k explain widget.spec
-  k delete crd widgets.e2e.kcube.io
-  refused "the server doesn't have a resource type" k get widgets
-}
-
 case_cordon_drain_taint() {
   k create deployment drained --image=kcube.io/demo:1
   k rollout status deployment/drained --timeout=60s
