@@ -224,6 +224,11 @@ void NodeStatus::renew_lease() {
   }
   if (!r) log::warn("kubelet", "cannot renew the node's lease", {{"error", r.error()}});
   schedule_lease(r ? kRenew : kRetry);
+  if (!r) return;
+  // Whoever was not heard of for a while may have been given up as lost: our status says that we are back.
+  SteadyTime now = context_.clock.steady_now();
+  if (last_renewal_ != SteadyTime{} && now - last_renewal_ > 2 * kRenew) schedule_status(Duration::zero());
+  last_renewal_ = now;
 }
 
 }  // namespace kcube::kubelet

@@ -39,6 +39,7 @@ class NodeStatus {
   std::atomic<bool> ready_{false}, stopped_{false};
   std::mutex timers_;
   TimerId lease_timer_ = 0, status_timer_ = 0;
+  SteadyTime last_renewal_{};  // the executor's
   Executor executor_{{.name = "node-status", .max_threads = 2}};
 };
 
