@@ -18,6 +18,7 @@ namespace kcube::client {
 namespace {
 
 constexpr Duration kFirstRetry = std::chrono::milliseconds(100);
+constexpr Duration kHeld = std::chrono::seconds(5);   // a watch that lasted that long worked
 constexpr Duration kLastRetry = std::chrono::seconds(10);
 
 // One thread that runs the deliveries of all informers of a factory, in order.
@@ -241,7 +242,7 @@ class InformerImpl final : public Informer, public std::enable_shared_from_this<
       old = std::move(*watch);
     } else {
       old = std::exchange(watch_, std::move(*watch));
-      failures_ = 0;
+      followed_at_ = clock_.steady_now();
     }
     // `old` is destroyed after the lock is released: its destructor waits for a sink that may want our mutex.
   }
@@ -280,6 +281,8 @@ class InformerImpl final : public Informer, public std::enable_shared_from_this<
     if (stopped_) return;
     ++generation_;
     old = std::move(watch_);
+    // A watch that held a while was a success. That one began says nothing: to a remote server it fails later.
+    if (old && clock_.steady_now() - followed_at_ > kHeld) failures_ = 0;
     Duration delay = failures_ == 0 ? Duration::zero() : std::min(kLastRetry, kFirstRetry * (int64_t{1} << std::min(failures_ - 1, 10)));
     ++failures_;
     if (failures_ > 2)
@@ -347,6 +350,7 @@ class InformerImpl final : public Informer, public std::enable_shared_from_this<
   std::mutex mutex_;
   std::condition_variable changed_;
   std::unique_ptr<Watch> watch_;
+  SteadyTime followed_at_{};
   uint64_t generation_ = 0;  // of the watch; events of an older one are dropped
   uint64_t last_revision_ = 0;
   int failures_ = 0;
