@@ -191,6 +191,12 @@ void Connector::serve(const Call& call, const RequestInfo& info, http::Request& 
   if (!target) return respond_status(*responder, target.error());
   if (target->url.empty()) return respond_text(*responder, 200, "");
   if (http::wants_upgrade(request)) return tunnel(*target, request, std::move(responder));
+  // Relative links of a page only work below a path that ends with '/'.
+  if (call.resource->subresource() == "proxy" && info.rest.empty() && (request.method == "GET" || request.method == "HEAD")) {
+    http::Headers headers;
+    headers.set("Location", with_query(request.path + "/", request));
+    return responder->respond(301, std::move(headers), "");
+  }
   std::string_view sub = call.resource->subresource();
   if (sub == "exec" || sub == "attach" || sub == "portforward") return respond_status(*responder, Status::bad_request("Upgrade request required"));
   pass(*target, request, std::move(responder));

@@ -43,6 +43,7 @@ struct Call {
   std::string field_manager;
   machinery::FieldValidation field_validation = machinery::FieldValidation::warn;
   std::vector<std::string> warnings; // for Warning headers
+  std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
 
   void warn(std::string text) { warnings.push_back(std::move(text)); }
 };

@@ -173,9 +173,13 @@ Result<json::value> Engine::decode(Call& call, json::value body) const {
   }
   if (info.type == nullptr) return body;
   auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation);
+  std::string twice;
+  for (const std::string& field : call.duplicates) twice += (twice.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
+  if (checked && !twice.empty()) return fail(Status::bad_request("strict decoding error: " + twice));
   if (!checked) {
     Status status = checked.error();
-    if (status.message().starts_with("strict decoding error")) return fail(std::move(status));
+    if (status.message().starts_with("strict decoding error"))
+      return fail(twice.empty() ? std::move(status) : Status::bad_request(status.message() + ", " + twice));
     return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " +
                                     std::string(info.kind) + ": " + status.message()));
   }
@@ -272,8 +276,8 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, json::value
 
 Result<Written> Engine::create_named(Call& call, json::value& object, bool apply) {
   const Resource& r = *call.resource;
-  if (const json::value* status = object.get_object().if_contains("status"); status != nullptr && r.strategy->has_status && !r.strategy->status_on_create)
-    object.get_object().erase("status");
+  if (const json::value* status = object.get_object().if_contains("status"); r.strategy->has_status && !(r.strategy->status_on_create && status != nullptr))
+    object.get_object()["status"] = json::object();  // never absent: JSON patches address what is below it
   init_metadata(object.get_object(), call, core_.clock.now());
   if (!call.name.empty()) metadata_of(object.get_object())["name"] = call.name;
   if (auto done = settle(call, object, nullptr, Operation::create, apply); !done) return fail(done.error());

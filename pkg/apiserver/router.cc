@@ -59,9 +59,8 @@ Result<json::value> read_body(Call& call, const http::Request& request) {
     for (const std::string& field : duplicates) call.warn("duplicate field \"" + field + "\"");
     return body;
   }
-  std::string list;
-  for (const std::string& field : duplicates) list += (list.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
-  return fail(Status::bad_request("strict decoding error: " + list));
+  call.duplicates = std::move(duplicates);
+  return body;
 }
 
 Result<Deletion> read_deletion(Call& call, const http::Request& request) {
@@ -264,6 +263,9 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
 void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
   auto accepted = negotiate(request.headers.get("Accept"), request.query.get("includeObject"));
   if (!accepted) return respond_status(responder, accepted.error());
+  // Reviews and the like are answers, not objects: there is no table of them.
+  if (accepted->form == Form::table && Reviews::handles(*call.resource))
+    return respond_status(responder, api::not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
   bool patch = info.verb == "patch";
   std::string_view kind = patch ? "PatchOptions" : info.verb == "create" ? "CreateOptions" : "UpdateOptions";
   if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error());

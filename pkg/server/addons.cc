@@ -22,6 +22,7 @@ class Addons {
     node_config();
     dns_service();
     storage_class();
+    service_cidr();
     joining();
     SystemTime now = RealClock::instance().now();
     add({"", "v1", "secrets"}, kSystem, bootstrap_token_secret(options_.join_token, std::chrono::seconds(0), now, "the token of this cluster's server").get_object());
@@ -69,6 +70,21 @@ class Addons {
     ports.push_back(json::object{{"name", "dns-tcp"}, {"protocol", "TCP"}, {"port", 53}, {"targetPort", 53}});
     object["spec"] = json::object{{"clusterIP", options_.network.dns_vip}, {"ports", std::move(ports)}};
     add({"", "v1", "services"}, kSystem, std::move(object));
+  }
+
+  // The range that services' addresses come from, as an object. Source: the Kubernetes docs on extending Service IP ranges.
+  void service_cidr() {
+    json::object object = head("networking.k8s.io/v1", "ServiceCIDR", "kubernetes");
+    object["spec"] = json::object{{"cidrs", json::array{json::value(options_.network.service_cidr)}}};
+    const client::GroupVersionResource cidrs{"networking.k8s.io", "v1", "servicecidrs"};
+    add(cidrs, "", std::move(object));
+    json::object ready{{"type", "Ready"}, {"status", "True"}, {"reason", ""}, {"message", "Kubernetes default Service CIDR is ready"},
+                       {"lastTransitionTime", format_time(RealClock::instance().now())}};
+    auto existing = client_.get(cidrs, "", "kubernetes");
+    if (failure_ && existing && json::get_array(json::at(&(*existing)->value(), {"status", "conditions"})).empty()) {
+      auto written = client_.patch(cidrs, "", "kubernetes", client::PatchType::merge, json::object{{"status", json::object{{"conditions", json::array{std::move(ready)}}}}}, "status");
+      if (!written) failure_ = fail(written.error());
+    }
   }
 
   void storage_class() {
