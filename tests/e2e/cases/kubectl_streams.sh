@@ -74,7 +74,7 @@ case_exec_with_input() {
 }
 
 case_exec_on_a_terminal() {
-  has "$(terminal "$(kubectl_line) exec -it two -c main -- sh -c 'stty size; tty'" </dev/null)" "33 99"
+  has "$(terminal "$(kubectl_line) exec -it two -c main -- sh -c 'sleep 1; stty size; tty'" </dev/null)" "33 99"
   has "$( (sleep 2; echo 'echo typed $((6*7)); exit 4'; sleep 2) | terminal "$(kubectl_line) exec -it two -c main -- sh; echo code=\$?")" "typed 42"
 }
 
