@@ -1,6 +1,7 @@
 #include "pkg/controllers/revisions.h"
 
 #include <algorithm>
+#include <map>
 
 #include "pkg/controllers/support.h"
 
@@ -11,12 +12,28 @@ using client::resources::kControllerRevisions;
 
 int64_t number_of(const api::ObjectPtr& revision) { return json::get_int(revision->value(), {"revision"}); }
 
+// Members by name, as clients marshal it: kubectl and others find the revision in use by comparing bytes.
+json::value sorted(const json::value& value) {
+  if (const json::array* list = value.if_array()) {
+    json::array out;
+    for (const json::value& item : *list) out.push_back(sorted(item));
+    return out;
+  }
+  const json::object* object = value.if_object();
+  if (object == nullptr) return value;
+  std::map<std::string_view, const json::value*> members;
+  for (const auto& m : *object) members[json::view(m.key())] = &m.value();
+  json::object out;
+  for (const auto& [name, member] : members) out[json::key(name)] = sorted(*member);
+  return out;
+}
+
 }  // namespace
 
 json::value revision_data(const json::value& owner) {
   json::value pod_template = json::at(&owner, {"spec", "template"}) ? *json::at(&owner, {"spec", "template"}) : json::value(json::object());
   pod_template.as_object()["$patch"] = "replace";
-  return json::object{{"spec", json::object{{"template", std::move(pod_template)}}}};
+  return sorted(json::object{{"spec", json::object{{"template", std::move(pod_template)}}}});
 }
 
 json::value template_of_revision(const json::value& revision) {
