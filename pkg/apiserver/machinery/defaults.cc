@@ -439,6 +439,11 @@ constexpr Entry kDefaulters[] = {
      }},
     {"", "Service", default_service},
     {"", "Namespace", default_namespace},
+    {"", "Node",
+     [](json::object& o) {
+       json::object* spec = child(o, "spec");
+       if (spec != nullptr && spec->contains("taints") && json::get_array(spec->if_contains("taints")).empty()) spec->erase("taints");
+     }},
     {"", "ReplicationController", default_replication_controller},
     {"", "PersistentVolume", [](json::object& o) { default_volume(o, "Pending"); }},
     {"", "PersistentVolumeClaim", default_claim},
