@@ -30,12 +30,6 @@ Result<std::string> read_token(const AgentFlags& flags) {
   return std::string(trim(*text));
 }
 
-std::string host_name() {
-  char buffer[256] = {};
-  ::gethostname(buffer, sizeof buffer - 1);
-  return to_lower(buffer);
-}
-
 // Renews both certificates when two thirds of their life are over.
 class Renewal {
  public:
@@ -106,8 +100,8 @@ int agent(const ClusterFlags& cluster_flags, const AgentFlags& flags, const RunF
   if (!lock) return report(lock.error().is_conflict() ? Status(409, "KC_ALREADY_RUNNING", "a kcube agent already runs on " + options.data_dir) : lock.error());
 
   agent::JoinOptions join{flags.server, *token, options.node_name, options.node_ip, options.data_dir + "/pki"};
-  auto identity = agent::join(join, RealClock::instance(), [] { return true; });
-  if (!identity) return report(identity.error());
+  auto identity = agent::join(join, RealClock::instance(), [&](std::chrono::milliseconds delay) { return !signals.pending(delay); });
+  if (!identity) return signals.pending(std::chrono::milliseconds(0)) ? 0 : report(identity.error());
   auto api = client::remote_client({flags.server, identity->ca_pem, identity->client.certificate_pem, identity->client.key_pem, ""});
   auto network = server::read_network_options(*api);
   if (!network) return report(network.error());

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <set>
 
+#include "cmd/kcube/signals.h"
 #include "net/network.h"
 #include "pkg/api/json.h"
 #include "pkg/api/yaml.h"
@@ -45,24 +46,15 @@ std::string run_dir_of(const ClusterFlags& flags, const std::string& data_dir) {
   return "/run/kcube/" + flags.name + "-" + hash;
 }
 
+}  // namespace
+
 std::string host_name() {
   char buffer[256] = {};
   ::gethostname(buffer, sizeof buffer - 1);
   return to_lower(buffer);
 }
 
-}  // namespace
-
-pid_t Cluster::running() const {
-  auto text = file::read(pid_file());
-  if (!text) return 0;
-  // "PID STARTTIME": a pid alone may be someone else's by now.
-  auto parts = split(trim(*text), ' ');
-  auto pid = parse_int<pid_t>(parts[0]);
-  auto start = parts.size() > 1 ? parse_int<uint64_t>(parts[1]) : std::nullopt;
-  if (!pid || !start || process::start_time(*pid) != *start) return 0;
-  return *pid;
-}
+pid_t Cluster::running() const { return process_of(pid_file()); }
 
 std::vector<std::string> Cluster::flags() const {
   std::vector<std::string> out{"--name", name};
@@ -152,7 +144,7 @@ Result<server::Options> server_options(const Cluster& c, const ServerFlags& f) {
   return s;
 }
 
-Result<std::unique_ptr<client::RemoteClient>> admin_client(const Cluster& c) {
+Result<client::RemoteOptions> read_admin(const Cluster& c) {
   auto text = file::read(c.kubeconfig());
   if (!text) return fail(Status::not_found("there is no cluster " + c.name + " (" + c.data_dir + "): make one with `kcube up" + (c.name == "kcube" ? "" : " --name " + c.name) + "`"));
   auto config = api::parse_yaml(*text);
@@ -166,7 +158,13 @@ Result<std::unique_ptr<client::RemoteClient>> admin_client(const Cluster& c) {
   options.ca_pem = decoded(clusters[0], "cluster", "certificate-authority-data");
   options.certificate_pem = decoded(users[0], "user", "client-certificate-data");
   options.key_pem = decoded(users[0], "user", "client-key-data");
-  return client::remote_client(options);
+  return options;
+}
+
+Result<std::unique_ptr<client::RemoteClient>> admin_client(const Cluster& c) {
+  auto options = read_admin(c);
+  if (!options) return fail(options.error());
+  return client::remote_client(*options);
 }
 
 std::pair<std::string, std::string> split_pair(const std::string& text) {

@@ -56,8 +56,13 @@ Result<server::Options> server_options(const Cluster& cluster, const ServerFlags
 // What an agent of that cluster is called on this machine: prefixes, cgroups, directories. `node` 1 is the server's own.
 agent::Options node_options(const Cluster& cluster, int node);
 
-// A client with the administrator's certificate.
+// Where the API server is, and the administrator's certificate: what the cluster's own kubeconfig says.
+Result<client::RemoteOptions> read_admin(const Cluster& cluster);
+// A client with them.
 Result<std::unique_ptr<client::RemoteClient>> admin_client(const Cluster& cluster);
+
+// This machine's, in lower case: the default name of a node.
+std::string host_name();
 
 // Splits "key=value".
 std::pair<std::string, std::string> split_pair(const std::string& text);

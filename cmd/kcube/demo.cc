@@ -1,8 +1,6 @@
 #include "cmd/kcube/demo.h"
 
-#include <condition_variable>
-#include <mutex>
-
+#include "pkg/client/wait.h"
 #include "pkg/http/client.h"
 
 namespace kcube::cli {
@@ -33,31 +31,6 @@ bool available(const json::value& d) {
   return json::get_int(d, {"status", "availableReplicas"}) >= wanted && json::get_int(d, {"status", "observedGeneration"}) >= json::get_int(d, {"metadata", "generation"});
 }
 
-Result<void> wait_available(client::Client& api, std::chrono::seconds deadline) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
-  client::ListOptions options;
-  options.field_selector = std::string("metadata.name=") + kName;
-  auto list = api.list(kDeployments, "default", options);
-  if (!list) return fail(list.error());
-  for (const auto& d : list->items) done |= available(d->value());
-  options.resource_version = std::to_string(list->revision);
-  auto watch = api.watch(kDeployments, "default", options, [&](const client::WatchEvent& e) {
-    if (!e.object || !available(e.object->value())) return;
-    std::lock_guard lock(mutex);
-    done = true;
-    changed.notify_all();
-  });
-  if (!watch) return fail(watch.error());
-  std::unique_lock lock(mutex);
-  bool in_time = changed.wait_for(lock, deadline, [&] { return done; });
-  lock.unlock();
-  watch->reset();
-  if (!in_time) return fail(Status::timeout("the demo's pods to be available: see `kubectl describe pods -l app=demo`"));
-  return {};
-}
-
 }  // namespace
 
 Result<std::string> deploy_demo(const Cluster& cluster, const std::string& image, std::chrono::seconds deadline) {
@@ -67,7 +40,8 @@ Result<std::string> deploy_demo(const Cluster& cluster, const std::string& image
     auto made = (*api)->create(resource, "default", object);
     if (!made && made.error().reason() != "AlreadyExists") return fail(made.error());
   }
-  if (auto done = wait_available(**api, deadline); !done) return fail(done.error());
+  auto ready = client::wait_for(**api, kDeployments, "default", kName, available, deadline, "the demo's pods to be available: see `kubectl describe pods -l app=demo`");
+  if (!ready) return fail(ready.error());
   auto stored = (*api)->get(kServices, "default", kName);
   if (!stored) return fail(stored.error());
   const json::array& ports = json::get_array(json::at(&(*stored)->value(), {"spec", "ports"}));

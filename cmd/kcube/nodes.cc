@@ -7,16 +7,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
+#include "cmd/kcube/signals.h"
 #include "net/address.h"
 #include "net/links.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
 #include "pkg/base/process.h"
 #include "pkg/base/strings.h"
+#include "pkg/client/wait.h"
 
 namespace kcube::cli {
 namespace {
@@ -83,17 +83,14 @@ Result<Fd> connect_namespace(const Cluster& c, int node) {
 }
 
 Result<void> spawn_agent(const Cluster& c, int node, const Fd& netns) {
-  auto config = file::read(c.kubeconfig());
-  if (!config) return fail(config.error());
-  size_t at = config->find("server:");
-  std::string server(trim(std::string_view(*config).substr(at + 7, config->find('\n', at) - at - 7)));
-  while (server.starts_with('"')) server = server.substr(1, server.size() - 2);
+  auto admin = read_admin(c);
+  if (!admin) return fail(admin.error());
   std::string log = c.data_dir + "/node-" + std::to_string(node) + ".log";
   auto output = file::open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
   if (!output) return fail(output.error());
   process::SpawnOptions spawn;
   spawn.argv = {process::self_path()};
-  std::vector<std::string> agent{"agent", "--server", server, "--token-file", c.data_dir + "/server/token", "--node-name", node_name(c, node),
+  std::vector<std::string> agent{"agent", "--server", admin->server, "--token-file", c.data_dir + "/server/token", "--node-name", node_name(c, node),
                                  "--node-ip", net::format_ipv4(address_of(c, node)), "--node", std::to_string(node), "--log-file", log};
   for (const auto& more : {c.flags(), agent}) spawn.argv.insert(spawn.argv.end(), more.begin(), more.end());
   spawn.stdout_fd = output->get();
@@ -105,17 +102,10 @@ Result<void> spawn_agent(const Cluster& c, int node, const Fd& netns) {
     else child = fail(Status::from_errno("enter the node's namespace"));
   }).join();
   if (!child) return fail(child.error());
-  return file::write_atomic(pid_path(c, node), std::to_string(child->pid) + " " + std::to_string(process::start_time(child->pid)) + "\n");
+  return write_pid_file(pid_path(c, node), child->pid);
 }
 
-pid_t agent_pid(const Cluster& c, int node) {
-  auto text = file::read(pid_path(c, node));
-  if (!text) return 0;
-  auto parts = split(trim(*text), ' ');
-  auto pid = parse_int<pid_t>(parts[0]);
-  auto start = parts.size() > 1 ? parse_int<uint64_t>(parts[1]) : std::nullopt;
-  return pid && start && process::start_time(*pid) == *start ? *pid : 0;
-}
+pid_t agent_pid(const Cluster& c, int node) { return process_of(pid_path(c, node)); }
 
 bool is_ready(const json::value& node) {
   for (const json::value& c : json::get_array(json::at(&node, {"status", "conditions"})))
@@ -126,28 +116,9 @@ bool is_ready(const json::value& node) {
 Result<void> wait_ready(const Cluster& c, int number) {
   auto api = admin_client(c);
   if (!api) return fail(api.error());
-  const client::GroupVersionResource nodes{"", "v1", "nodes"};
-  client::ListOptions options;
-  options.field_selector = "metadata.name=" + node_name(c, number);
-  auto list = (*api)->list(nodes, "", options);
-  if (!list) return fail(list.error());
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool ready = false;
-  for (const auto& node : list->items) ready |= is_ready(node->value());
-  options.resource_version = std::to_string(list->revision);
-  auto watch = (*api)->watch(nodes, "", options, [&](const client::WatchEvent& e) {
-    if (!e.object || !is_ready(e.object->value())) return;
-    std::lock_guard lock(mutex);
-    ready = true;
-    changed.notify_all();
-  });
-  if (!watch) return fail(watch.error());
-  std::unique_lock lock(mutex);
-  bool in_time = changed.wait_for(lock, kReadyDeadline, [&] { return ready; });
-  lock.unlock();
-  watch->reset();
-  if (!in_time) return fail(Status::timeout("node " + node_name(c, number) + " to become Ready: see " + c.data_dir + "/node-" + std::to_string(number) + ".log"));
+  auto node = client::wait_for(**api, {"", "v1", "nodes"}, "", node_name(c, number), is_ready, kReadyDeadline,
+                               "node " + node_name(c, number) + " to become Ready: see " + c.data_dir + "/node-" + std::to_string(number) + ".log");
+  if (!node) return fail(node.error());
   return {};
 }
 

@@ -55,7 +55,7 @@ int server(const ClusterFlags& cluster_flags, const ServerFlags& flags, const Ru
   };
   auto server = server::Server::create(std::move(*options), RealClock::instance());
   if (!server) return refuse(server.error());
-  if (auto written = write_pid_file(cluster->pid_file()); !written) return refuse(written.error());
+  if (auto written = write_pid_file(cluster->pid_file(), ::getpid()); !written) return refuse(written.error());
   if (auto started = (*server)->start(); !started) {
     (*server)->stop();
     (void)file::remove(cluster->pid_file());

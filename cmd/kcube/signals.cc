@@ -1,11 +1,13 @@
 #include "cmd/kcube/signals.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "pkg/base/file.h"
 #include "pkg/base/process.h"
+#include "pkg/base/strings.h"
 
 namespace kcube::cli {
 
@@ -25,9 +27,22 @@ int SignalWaiter::wait() {
   return static_cast<int>(info.ssi_signo);
 }
 
-Result<void> write_pid_file(const std::string& path) {
-  pid_t pid = ::getpid();
+bool SignalWaiter::pending(std::chrono::milliseconds limit) const {
+  pollfd poll{fd_.get(), POLLIN, 0};
+  return ::poll(&poll, 1, static_cast<int>(limit.count())) > 0;
+}
+
+Result<void> write_pid_file(const std::string& path, pid_t pid) {
   return file::write_atomic(path, std::to_string(pid) + " " + std::to_string(process::start_time(pid)) + "\n", 0644);
+}
+
+pid_t process_of(const std::string& path) {
+  auto text = file::read(path);
+  if (!text) return 0;
+  auto parts = split(trim(*text), ' ');
+  auto pid = parse_int<pid_t>(parts[0]);
+  auto start = parts.size() > 1 ? parse_int<uint64_t>(parts[1]) : std::nullopt;
+  return pid && start && process::start_time(*pid) == *start ? *pid : 0;
 }
 
 }  // namespace kcube::cli

@@ -1,6 +1,9 @@
 // Signals as something to wait for, and the file that says which process runs a cluster.
 #pragma once
 
+#include <sys/types.h>
+
+#include <chrono>
 #include <initializer_list>
 #include <string>
 
@@ -14,13 +17,16 @@ class SignalWaiter {
  public:
   explicit SignalWaiter(std::initializer_list<int> signals);
   int wait();
-  int fd() const { return fd_.get(); }
+  // True when one has come, or comes within `limit`; wait() then returns it.
+  bool pending(std::chrono::milliseconds limit) const;
 
  private:
   Fd fd_;
 };
 
-// "PID STARTTIME" of this process.
-Result<void> write_pid_file(const std::string& path);
+// "PID STARTTIME" of a process: a pid alone may be someone else's by the time the file is read.
+Result<void> write_pid_file(const std::string& path, pid_t pid);
+// The process that such a file names, if it is still that one; else 0.
+pid_t process_of(const std::string& path);
 
 }  // namespace kcube::cli

@@ -20,12 +20,6 @@ Result<std::chrono::seconds> parse_lifetime(const std::string& text) {
   return std::chrono::seconds(number * unit);
 }
 
-std::string random_part(size_t length) {
-  std::string out;
-  while (out.size() < length) out += to_lower(to_hex(random_bytes(length)));
-  return out.substr(0, length);
-}
-
 int create(const Cluster& c, client::Client& api, const TokenFlags& flags) {
   auto lifetime = parse_lifetime(flags.ttl);
   if (!lifetime) return report(lifetime.error());
@@ -33,17 +27,12 @@ int create(const Cluster& c, client::Client& api, const TokenFlags& flags) {
   if (!text) return report(text.error());
   auto own = auth::JoinToken::parse(std::string(trim(*text)));
   if (!own) return report(own.error());
-  auth::JoinToken token{own->ca_hash, random_part(6), random_part(16)};
+  auth::JoinToken token = auth::JoinToken::make(own->ca_hash);
   auto made = api.create(kSecrets, "kube-system", server::bootstrap_token_secret(token, *lifetime, RealClock::instance().now(), flags.description));
   if (!made) return report(made.error());
-  auto config = file::read(c.kubeconfig());
-  std::string url = "https://SERVER:6443";
-  if (config) {
-    size_t at = config->find("server:");
-    url = trim(std::string_view(*config).substr(at + 7, config->find('\n', at) - at - 7));
-    std::erase(url, '"');
-  }
-  std::printf("kcube agent --server %s --token %s\n", url.c_str(), token.to_string().c_str());
+  auto admin = read_admin(c);
+  if (!admin) return report(admin.error());
+  std::printf("kcube agent --server %s --token %s\n", admin->server.c_str(), token.to_string().c_str());
   return 0;
 }
 

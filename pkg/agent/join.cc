@@ -1,12 +1,11 @@
 #include "pkg/agent/join.h"
 
-#include <condition_variable>
-#include <mutex>
-#include <thread>
+#include <algorithm>
 
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
 #include "pkg/base/strings.h"
+#include "pkg/client/wait.h"
 #include "pkg/http/client.h"
 
 namespace kcube::agent {
@@ -53,31 +52,17 @@ Result<auth::KeyPair> request_certificate(client::Client& api, const CsrSpec& sp
   if (!created) return fail(created.error());
   std::string name((*created)->name());
 
-  std::mutex mutex;
-  std::condition_variable changed;
   std::string certificate, denied;
-  auto look = [&](const json::value& o) {
-    std::lock_guard lock(mutex);
+  auto decided = [&](const json::value& o) {
     certificate = base64_decode(json::get_string(o, {"status", "certificate"})).value_or("");
     for (const json::value& c : json::get_array(json::at(&o, {"status", "conditions"})))
-      if (json::get_string(c, {"type"}) == "Denied" || json::get_string(c, {"type"}) == "Failed") denied = json::get_string(c, {"message"});
-    changed.notify_all();
+      if (json::get_string(c, {"type"}) == "Denied" || json::get_string(c, {"type"}) == "Failed") denied = "it was " + to_lower(json::get_string(c, {"type"})) + ": " + std::string(json::get_string(c, {"message"}));
+    return !certificate.empty() || !denied.empty();
   };
-  client::ListOptions options;
-  options.field_selector = "metadata.name=" + name;
-  options.resource_version = std::to_string((*created)->revision());
-  auto watch = api.watch(kRequests, "", options, [&](const client::WatchEvent& e) {
-    if (e.object) look(e.object->value());
-  });
-  if (!watch) return fail(watch.error());
-  std::unique_lock lock(mutex);
-  changed.wait_for(lock, kPatience, [&] { return !certificate.empty() || !denied.empty(); });
-  std::string result = certificate, refusal = denied;
-  lock.unlock();
-  watch->reset();
-  if (!refusal.empty()) return fail(Status(403, "Forbidden", "the certificate request was denied: " + refusal));
-  if (result.empty()) return fail(Status::timeout("the certificate request " + name + " to be signed"));
-  return auth::KeyPair{std::move(result), std::move(*key)};
+  auto request = client::wait_for(api, kRequests, "", name, decided, kPatience, "the certificate request " + name + " to be signed");
+  if (!request) return fail(request.error());
+  if (!denied.empty()) return fail(Status(403, "Forbidden", "the certificate request " + name + " brought nothing: " + denied));
+  return auth::KeyPair{std::move(certificate), std::move(*key)};
 }
 
 CsrSpec client_spec(const std::string& node) {
@@ -152,7 +137,7 @@ Result<Identity> bootstrap(const JoinOptions& o, const auth::JoinToken& token) {
 
 }  // namespace
 
-Result<Identity> join(const JoinOptions& options, Clock& clock, const std::function<bool()>& keep_trying) {
+Result<Identity> join(const JoinOptions& options, Clock& clock, const std::function<bool(std::chrono::milliseconds)>& pause) {
   if (auto kept = load(options, clock)) return kept;
   auto token = auth::JoinToken::parse(options.token);
   if (!token) return fail(token.error());
@@ -164,9 +149,10 @@ Result<Identity> join(const JoinOptions& options, Clock& clock, const std::funct
     }
     int code = identity.error().code();
     if (code == 401) return fail(Status(401, "Unauthorized", "the server does not know this token, or it has expired: make one with `kcube token create`"));
-    if (code == 403 || code == 400 || !keep_trying()) return identity;
+    if (code == 403 || code == 400) return identity;
     log::warn(kRoom, "cannot join yet", {{"server", options.server}, {"error", identity.error()}});
-    std::this_thread::sleep_for(kRetry);   // nothing tells when a server that cannot be reached comes back
+    // Nothing tells when a server that cannot be reached comes back.
+    if (!pause(kRetry)) return identity;
   }
 }
 

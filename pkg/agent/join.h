@@ -28,9 +28,9 @@ struct Identity {
   auth::KeyPair client, serving;
 };
 
-// Blocks until both certificates are there. Fails at once on a bad token or CA (401, 403); an unreachable server is tried
-// again until `keep_trying` says no.
-Result<Identity> join(const JoinOptions& options, Clock& clock, const std::function<bool()>& keep_trying);
+// Blocks until both certificates are there. Fails at once on a bad token or CA (401, 403); a server that cannot be reached
+// is tried again after every `pause`, which waits as long as it is told and says whether to go on.
+Result<Identity> join(const JoinOptions& options, Clock& clock, const std::function<bool(std::chrono::milliseconds)>& pause);
 
 // Asks for new certificates with the identity at hand.
 Result<Identity> renew(const JoinOptions& options, const Identity& identity, Clock& clock);

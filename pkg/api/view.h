@@ -39,110 +39,71 @@ class View {
   const json::value* value_ = nullptr;
 };
 
-// A list of messages.
+// How an element of a list or map reads: a view of it, or its text.
+template <typename T>
+struct Element {
+  static T read(const json::value* at) { return T(at); }
+};
+template <>
+struct Element<std::string_view> {
+  static std::string_view read(const json::value* at) { return json::get_string(at); }
+};
+template <>
+struct Element<std::pair<std::string_view, std::string_view>> {
+  static std::pair<std::string_view, std::string_view> read(const json::object::value_type* at) {
+    return {json::view(at->key()), json::get_string(&at->value())};
+  }
+};
+
+// Walks elements that lie in a row (`Stored`) and reads each as a T.
+template <typename T, typename Stored>
+class Iterator {
+ public:
+  using iterator_category = std::forward_iterator_tag;
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const T*;
+  using reference = T;
+  Iterator() = default;
+  explicit Iterator(const Stored* at) : at_(at) {}
+  T operator*() const { return Element<T>::read(at_); }
+  Iterator& operator++() {
+    ++at_;
+    return *this;
+  }
+  Iterator operator++(int) {
+    auto old = *this;
+    ++at_;
+    return old;
+  }
+  bool operator==(const Iterator&) const = default;
+
+ private:
+  const Stored* at_ = nullptr;
+};
+
+// A list of messages (views) or of strings.
 template <typename T>
 class ListView {
  public:
+  using iterator = Iterator<T, json::value>;
   explicit ListView(const json::value* value) : array_(&json::get_array(value)) {}
-  class iterator {
-   public:
-    using iterator_category = std::forward_iterator_tag;
-    using value_type = T;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const T*;
-    using reference = T;
-    iterator() = default;
-    explicit iterator(const json::value* at) : at_(at) {}
-    T operator*() const { return T(at_); }
-    iterator& operator++() {
-      ++at_;
-      return *this;
-    }
-    iterator operator++(int) {
-      auto old = *this;
-      ++at_;
-      return old;
-    }
-    bool operator==(const iterator&) const = default;
-
-   private:
-    const json::value* at_ = nullptr;
-  };
   iterator begin() const { return iterator(array_->begin()); }
   iterator end() const { return iterator(array_->end()); }
   size_t size() const { return array_->size(); }
   bool empty() const { return array_->empty(); }
-  T operator[](size_t i) const { return T(&(*array_)[i]); }
+  T operator[](size_t i) const { return Element<T>::read(&(*array_)[i]); }
 
  private:
   const json::array* array_;
 };
-
-class StringList {
- public:
-  explicit StringList(const json::value* value) : array_(&json::get_array(value)) {}
-  class iterator {
-   public:
-    using iterator_category = std::forward_iterator_tag;
-    using value_type = std::string_view;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const std::string_view*;
-    using reference = std::string_view;
-    iterator() = default;
-    explicit iterator(const json::value* at) : at_(at) {}
-    std::string_view operator*() const { return json::get_string(at_); }
-    iterator& operator++() {
-      ++at_;
-      return *this;
-    }
-    iterator operator++(int) {
-      auto old = *this;
-      ++at_;
-      return old;
-    }
-    bool operator==(const iterator&) const = default;
-
-   private:
-    const json::value* at_ = nullptr;
-  };
-  iterator begin() const { return iterator(array_->begin()); }
-  iterator end() const { return iterator(array_->end()); }
-  size_t size() const { return array_->size(); }
-  bool empty() const { return array_->empty(); }
-  std::string_view operator[](size_t i) const { return json::get_string(&(*array_)[i]); }
-
- private:
-  const json::array* array_;
-};
+using StringList = ListView<std::string_view>;
 
 // A map of strings.
 class StringMap {
  public:
+  using iterator = Iterator<std::pair<std::string_view, std::string_view>, json::object::value_type>;
   explicit StringMap(const json::value* value) : object_(&json::get_object(value)) {}
-  class iterator {
-   public:
-    using iterator_category = std::forward_iterator_tag;
-    using value_type = std::pair<std::string_view, std::string_view>;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const value_type*;
-    using reference = value_type;
-    iterator() = default;
-    explicit iterator(const json::object::value_type* at) : at_(at) {}
-    value_type operator*() const { return {json::view(at_->key()), json::get_string(&at_->value())}; }
-    iterator& operator++() {
-      ++at_;
-      return *this;
-    }
-    iterator operator++(int) {
-      auto old = *this;
-      ++at_;
-      return old;
-    }
-    bool operator==(const iterator&) const = default;
-
-   private:
-    const json::object::value_type* at_ = nullptr;
-  };
   iterator begin() const { return iterator(object_->begin()); }
   iterator end() const { return iterator(object_->end()); }
   size_t size() const { return object_->size(); }

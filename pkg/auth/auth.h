@@ -84,6 +84,8 @@ class TokenSigner {
 struct JoinToken {
   std::string ca_hash, id, secret;
   static Result<JoinToken> parse(const std::string& text);
+  // A new one: a random id of 6 and secret of 16 letters and digits, as bootstrap tokens have them.
+  static JoinToken make(std::string ca_hash);
   std::string to_string() const;
 };
 

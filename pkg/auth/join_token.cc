@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "pkg/auth/auth.h"
+#include "pkg/base/strings.h"
 
 namespace kcube::auth {
 namespace {
@@ -13,6 +14,15 @@ bool all_of(std::string_view text, std::string_view more) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            more.find(c) != std::string_view::npos;
   });
+}
+
+std::string random_part(size_t length) {
+  static constexpr char kAlphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+  std::string out;
+  while (out.size() < length)
+    for (unsigned char c : random_bytes(length))
+      if (c < 252 && out.size() < length) out += kAlphabet[c % 36];   // 252 is 7 times 36: every one as likely
+  return out;
 }
 
 Status malformed() {
@@ -42,6 +52,8 @@ Result<JoinToken> JoinToken::parse(const std::string& text) {
   if (!all_of(token.id, "-_") || !all_of(token.secret, "-_")) return fail(malformed());
   return token;
 }
+
+JoinToken JoinToken::make(std::string ca_hash) { return {std::move(ca_hash), random_part(6), random_part(16)}; }
 
 std::string JoinToken::to_string() const {
   if (ca_hash.empty()) return id + "." + secret;

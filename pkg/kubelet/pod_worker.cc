@@ -322,16 +322,20 @@ void PodWorker::refresh() {
   }
 }
 
+// Nothing of the pod runs again; its place on the node is free.
+void PodWorker::finish(const core::v1::Pod& pod) {
+  terminal_ = true;
+  stop_containers(pod, std::chrono::seconds(pod.spec().termination_grace_period_seconds(30)));
+  refresh();
+  (void)context_.runtime.stop_sandbox(sandbox_id());
+  released_ = true;
+}
+
 void PodWorker::sync(const core::v1::Pod& pod) {
   if (terminal_) return;
   if (all_done(pod)) {
     // Sidecars end when the last regular container has.
-    terminal_ = true;
-    stop_containers(pod, std::chrono::seconds(pod.spec().termination_grace_period_seconds(30)));
-    refresh();
-    (void)context_.runtime.stop_sandbox(sandbox_id());
-    released_ = true;
-    return;
+    return finish(pod);
   }
   if (int64_t deadline = pod.spec().active_deadline_seconds(); deadline > 0) {
     SystemTime start;
@@ -340,12 +344,7 @@ void PodWorker::sync(const core::v1::Pod& pod) {
       if (left <= Duration::zero()) {
         failure_reason_ = "DeadlineExceeded";
         failure_message_ = "Pod was active on the node longer than the specified deadline";
-        terminal_ = true;
-        stop_containers(pod, std::chrono::seconds(pod.spec().termination_grace_period_seconds(30)));
-        refresh();
-        (void)context_.runtime.stop_sandbox(sandbox_id());
-        released_ = true;
-        return;
+        return finish(pod);
       }
       wake_after(left);
     }

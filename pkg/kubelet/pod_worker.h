@@ -66,6 +66,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void run();
   void refresh();
   void sync(const core::v1::Pod& pod);
+  void finish(const core::v1::Pod& pod);
   bool ensure_sandbox(const core::v1::Pod& pod);
   bool run_init_containers(const core::v1::Pod& pod);
   void run_containers(const core::v1::Pod& pod);

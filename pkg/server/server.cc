@@ -1,13 +1,10 @@
 #include "pkg/server/server.h"
 
-#include <condition_variable>
-#include <mutex>
-
 #include "pkg/apiserver/apiserver.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
 #include "pkg/base/strings.h"
-#include "pkg/client/informer.h"
+#include "pkg/client/wait.h"
 #include "pkg/controllers/set.h"
 #include "pkg/scheduler/scheduler.h"
 #include "pkg/server/addons.h"
@@ -19,16 +16,6 @@ namespace kcube::server {
 namespace {
 
 constexpr auto kNodeReadyDeadline = std::chrono::seconds(60);
-
-// Letters and digits of a bootstrap token.
-std::string token_part(size_t length) {
-  static constexpr char kAlphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-  std::string out;
-  while (out.size() < length)
-    for (unsigned char c : random_bytes(length))
-      if (c < 252 && out.size() < length) out += kAlphabet[c % 36];
-  return out;
-}
 
 std::string first_service_address(const std::string& cidr) {
   // "10.43.0.0/16" has "10.43.0.1" first.
@@ -116,7 +103,7 @@ class ServerImpl final : public Server {
     }
     auto hash = auth::certificate_hash(pki_.ca.certificate_pem);
     if (!hash) return fail(hash.error());
-    token_ = {*hash, token_part(6), token_part(16)};
+    token_ = auth::JoinToken::make(*hash);
     return file::write_atomic(path, token_.to_string() + "\n", 0600);
   }
 
@@ -179,36 +166,18 @@ class ServerImpl final : public Server {
   }
 
   Result<void> wait_ready(const std::string& name) {
-    struct Seen {
-      std::mutex mutex;
-      std::condition_variable changed;
-      bool ready = false;
-      std::string reason = "it has not registered";
-    };
-    auto seen = std::make_shared<Seen>();
-    const client::GroupVersionResource nodes{"", "v1", "nodes"};
-    auto look = [seen](const json::value& node) {
-      std::lock_guard lock(seen->mutex);
+    std::string reason = "it has not registered";
+    auto ready = [&](const json::value& node) {
       for (const json::value& c : json::get_array(json::at(&node, {"status", "conditions"}))) {
         if (json::get_string(c, {"type"}) != "Ready") continue;
-        seen->ready = json::get_string(c, {"status"}) == "True";
-        seen->reason = json::get_string(c, {"message"});
+        reason = json::get_string(c, {"message"});
+        return json::get_string(c, {"status"}) == "True";
       }
-      seen->changed.notify_all();
+      return false;
     };
-    client::ListOptions options;
-    options.field_selector = "metadata.name=" + name;
-    auto list = addons_client_->list(nodes, "", options);
-    if (!list) return fail(list.error());
-    for (const auto& node : list->items) look(node->value());
-    options.resource_version = std::to_string(list->revision);
-    auto watch = addons_client_->watch(nodes, "", options, [look](const client::WatchEvent& e) {
-      if (e.object) look(e.object->value());
-    });
-    if (!watch) return fail(watch.error());
-    std::unique_lock lock(seen->mutex);
-    if (!seen->changed.wait_for(lock, kNodeReadyDeadline, [&] { return seen->ready; })) return fail(Status::timeout("the node to become Ready: " + seen->reason));
-    return {};
+    auto node = client::wait_for(*addons_client_, {"", "v1", "nodes"}, "", name, ready, kNodeReadyDeadline, "the node to become Ready");
+    if (node) return {};
+    return fail(node.error().code() == 504 ? Status::timeout("the node to become Ready: " + reason) : node.error());
   }
 
   const Options options_;

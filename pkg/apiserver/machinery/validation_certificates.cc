@@ -1,4 +1,5 @@
 // CertificateSigningRequests.
+#include <algorithm>
 #include <set>
 
 #include "pkg/api/names.h"
@@ -43,62 +44,17 @@ void validate_signer(const Cursor& signer) {
     signer.invalid("path component " + problem);
 }
 
-bool known_usage(std::string_view usage) {
-  for (std::string_view known : {"any",
-                                 "cert sign",
-                                 "client auth",
-                                 "code signing",
-                                 "content commitment",
-                                 "crl sign",
-                                 "data encipherment",
-                                 "decipher only",
-                                 "digital signature",
-                                 "email protection",
-                                 "encipher only",
-                                 "ipsec end system",
-                                 "ipsec tunnel",
-                                 "ipsec user",
-                                 "key agreement",
-                                 "key encipherment",
-                                 "microsoft sgc",
-                                 "netscape sgc",
-                                 "ocsp signing",
-                                 "s/mime",
-                                 "server auth",
-                                 "signing",
-                                 "timestamping"})
-    if (usage == known) return true;
-  return false;
-}
+const std::initializer_list<std::string_view> kUsages{
+    "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
+    "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel",
+    "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
+    "server auth", "signing", "timestamping"};
 
 void validate_usages(const Cursor& usages) {
   if (usages.empty()) usages.required();
   std::set<std::string_view> seen;
   for (const Cursor& usage : usages.items()) {
-    if (!known_usage(usage.text()))
-      usage.not_supported({"any",
-                           "cert sign",
-                           "client auth",
-                           "code signing",
-                           "content commitment",
-                           "crl sign",
-                           "data encipherment",
-                           "decipher only",
-                           "digital signature",
-                           "email protection",
-                           "encipher only",
-                           "ipsec end system",
-                           "ipsec tunnel",
-                           "ipsec user",
-                           "key agreement",
-                           "key encipherment",
-                           "microsoft sgc",
-                           "netscape sgc",
-                           "ocsp signing",
-                           "s/mime",
-                           "server auth",
-                           "signing",
-                           "timestamping"});
+    if (std::ranges::find(kUsages, usage.text()) == kUsages.end()) usage.not_supported(kUsages);
     if (!seen.insert(usage.text()).second) usage.duplicate();
   }
 }
