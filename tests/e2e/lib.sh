@@ -6,7 +6,8 @@ kcube=${KCUBE:-$root/build/kcube}
 mkimage=${MKIMAGE:-$(dirname "$kcube")/tools/mkimage}
 export KCUBE=$kcube KUBECTL=${KUBECTL:-kubectl}
 kubectls=("$(command -v kubectl)")
-[[ -x /work/peers/kubectl ]] && kubectls+=(/work/peers/kubectl)
+peers=${KCUBE_PEERS:-$root/../peers}
+[[ -x $peers/kubectl ]] && kubectls+=("$peers/kubectl")
 [[ -n ${KUBECTL_NEXT:-} ]] && kubectls+=("$KUBECTL_NEXT")
 
 # --- the cluster of the topic: $lab_name, its directory $state, scratch files in $work

@@ -1,6 +1,7 @@
 #include <sys/wait.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "pkg/base/file.h"
@@ -183,10 +184,11 @@ TEST(Dial, StoppingTheServerEndsItsTunnels) {
 
 // etcd answers gRPC health checks without TLS: a real peer for HTTP/2 with prior knowledge.
 TEST(Client, SpeaksHttp2ToGrpcServers) {
-  if (!file::exists("/work/peers/etcd")) GTEST_SKIP() << "no etcd here";
+  const char* peers = std::getenv("KCUBE_PEERS");
+  if (peers == nullptr || !file::exists(peers + std::string("/etcd"))) GTEST_SKIP() << "no etcd in $KCUBE_PEERS";
   char directory[] = "/tmp/kcube-etcd-XXXXXX";
   ASSERT_NE(::mkdtemp(directory), nullptr);
-  auto etcd = process::spawn({.argv = {"/work/peers/etcd", "--data-dir", directory, "--listen-client-urls",
+  auto etcd = process::spawn({.argv = {peers + std::string("/etcd"), "--data-dir", directory, "--listen-client-urls",
                                        "http://127.0.0.1:23790", "--advertise-client-urls", "http://127.0.0.1:23790",
                                        "--listen-peer-urls", "http://127.0.0.1:23791", "--log-level", "fatal"}});
   ASSERT_TRUE(etcd);

@@ -1,4 +1,6 @@
 // Real kubectl, old and new, over WebSocket and over SPDY.
+#include <cstdlib>
+
 #include "pkg/base/file.h"
 #include "tests/unit/http/kubectl_server.h"
 
@@ -6,7 +8,7 @@ namespace kcube::http {
 namespace {
 
 struct Flavour {
-  const char* kubectl;
+  std::string kubectl;
   bool websockets;
 };
 
@@ -108,9 +110,14 @@ TEST_P(Kubectl, PortForwardCarriesConnections) {
   EXPECT_NE(output.out.find("failed to connect to localhost:1"), std::string::npos) << output.out << output.err;
 }
 
-INSTANTIATE_TEST_SUITE_P(Flavours, Kubectl,
-                         testing::Values(Flavour{"/usr/bin/kubectl", true}, Flavour{"/usr/bin/kubectl", false},
-                                         Flavour{"/work/peers/kubectl", true}, Flavour{"/work/peers/kubectl", false}));
+// The machine's kubectl, and the one of $KCUBE_PEERS.
+std::vector<Flavour> flavours() {
+  const char* peers = std::getenv("KCUBE_PEERS");
+  const std::string next = std::string(peers == nullptr ? "." : peers) + "/kubectl";
+  return {{"/usr/bin/kubectl", true}, {"/usr/bin/kubectl", false}, {next, true}, {next, false}};
+}
+
+INSTANTIATE_TEST_SUITE_P(Flavours, Kubectl, testing::ValuesIn(flavours()));
 
 }  // namespace
 }  // namespace kcube::http
