@@ -6,8 +6,30 @@
 
 namespace kcube::api {
 namespace {
+constexpr std::string_view kMetadata = "\"metadata\":";
 constexpr std::string_view kHole = "\"metadata\":{\"resourceVersion\":\"";
+
+// The object that begins at `from` in a text that is known to be JSON.
+std::string_view object_at(std::string_view text, size_t from) {
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = from; i < text.size(); ++i) {
+    char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      else if (c == '"') quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '{') {
+      ++depth;
+    } else if (c == '}' && --depth == 0) {
+      return text.substr(from, i + 1 - from);
+    }
+  }
+  return {};
 }
+
+}  // namespace
 
 ObjectPtr Object::make(std::string_view template_text, uint64_t revision) {
   size_t hole = template_text.find(kHole);
@@ -18,9 +40,10 @@ ObjectPtr Object::make(std::string_view template_text, uint64_t revision) {
   bytes.reserve(template_text.size() + number.size());
   bytes.append(template_text.substr(0, hole)).append(number).append(template_text.substr(hole));
   std::shared_ptr<Object> object(new Object(std::move(bytes), revision));
-  auto value = json::parse(object->bytes_);
-  KCUBE_CHECK(value.has_value());
-  object->read_metadata(*value);
+  // Metadata alone: this runs for every write and, at the start, for every stored object.
+  auto metadata = json::parse(object_at(object->bytes_, hole - kHole.size() + kMetadata.size()));
+  KCUBE_CHECK(metadata.has_value());
+  object->read_metadata(&*metadata);
   return object;
 }
 
@@ -28,7 +51,7 @@ Result<ObjectPtr> Object::from_value(json::value value) {
   std::string text = json::serialize(value);
   uint64_t revision = parse_int<uint64_t>(json::get_string(value, {"metadata", "resourceVersion"})).value_or(0);
   std::shared_ptr<Object> object(new Object(std::move(text), revision));
-  object->read_metadata(value);
+  object->read_metadata(json::find(&value, "metadata"));
   object->value_ = new json::value(std::move(value));
   return object;
 }
@@ -38,7 +61,7 @@ Result<ObjectPtr> Object::from_text(std::string text) {
   if (!value) return fail(value.error());
   uint64_t revision = parse_int<uint64_t>(json::get_string(*value, {"metadata", "resourceVersion"})).value_or(0);
   std::shared_ptr<Object> object(new Object(std::move(text), revision));
-  object->read_metadata(*value);
+  object->read_metadata(json::find(&*value, "metadata"));
   return object;
 }
 
@@ -62,8 +85,7 @@ std::string_view Object::label(std::string_view key) const {
   return it != labels_.end() && it->first == key ? std::string_view(it->second) : std::string_view();
 }
 
-void Object::read_metadata(const json::value& value) {
-  const json::value* metadata = json::find(&value, "metadata");
+void Object::read_metadata(const json::value* metadata) {
   name_ = json::get_string(json::find(metadata, "name"));
   namespace__ = json::get_string(json::find(metadata, "namespace"));
   uid_ = json::get_string(json::find(metadata, "uid"));

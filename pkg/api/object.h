@@ -62,7 +62,7 @@ class Object {
 
  private:
   Object(std::string bytes, uint64_t revision) : bytes_(std::move(bytes)), revision_(revision) {}
-  void read_metadata(const json::value& value);
+  void read_metadata(const json::value* metadata);
 
   std::string bytes_;
   uint64_t revision_;

@@ -208,7 +208,12 @@ Result<Written> Engine::commit(Call& call, const json::value& object, uint64_t e
   if (call.dry_run) return Written{api::Object::make(*text, expected), expected == 0, removal};
   store::Write write{call.resource->cache->store_key(call.ns, call.name), expected, removal, removal ? nullptr : text};
   auto revision = core_.store.commit(std::move(write));
-  if (revision) return Written{api::Object::make(*text, *revision), expected == 0, removal};
+  if (revision) {
+    // The cache has made the object already, unless another write has replaced it since.
+    ObjectPtr made = removal ? nullptr : call.resource->cache->get(call.ns, call.name);
+    if (!made || made->revision() != *revision) made = api::Object::make(*text, *revision);
+    return Written{std::move(made), expected == 0, removal};
+  }
   if (!revision.error().is_conflict()) return fail(revision.error());
   if (expected == 0) return fail(api::already_exists(call.resource->group(), call.resource->resource(), call.name));
   return fail(Status(409, std::string(kRaced), "another write came first"));
@@ -365,7 +370,7 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
 
 // --- Deleting ---------------------------------------------------------------------------------------------------------
 
-Result<Written> Engine::remove(Call& call, const Deletion& deletion) {
+Result<Written> Engine::remove(Call& call, const DeleteOptions& deletion) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old) return fail(missing(call));
@@ -378,7 +383,7 @@ Result<Written> Engine::remove(Call& call, const Deletion& deletion) {
   return fail(api::modified(call.resource->group(), call.resource->resource(), call.name));
 }
 
-Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const Deletion& deletion) {
+Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const DeleteOptions& deletion) {
   const Strategy& strategy = *call.resource->strategy;
   json::value copy = old->value();
   json::object& object = copy.get_object();
@@ -402,7 +407,7 @@ Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const Del
   return commit(call, copy, old->revision(), false);
 }
 
-Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const Deletion& deletion, const ListQuery& query) {
+Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const DeleteOptions& deletion, const ListOptions& query) {
   auto page = list(call, query);
   if (!page) return fail(page.error());
   std::vector<ObjectPtr> removed;

@@ -15,12 +15,8 @@
 
 namespace kcube::apiserver {
 
-struct ListQuery {
-  std::string label_selector, field_selector;
-  std::string resource_version, match;   // "", "Exact", "NotOlderThan"
-  uint64_t limit = 0;
-  std::string continue_token;
-};
+using client::DeleteOptions;
+using client::ListOptions;
 
 struct ListPage {
   std::vector<ObjectPtr> items;
@@ -28,13 +24,6 @@ struct ListPage {
   uint64_t revision = 0;
   std::string continue_token;
   int64_t remaining = -1;                 // -1: not known
-};
-
-// meta/v1 DeleteOptions.
-struct Deletion {
-  int64_t grace_period_seconds = -1;
-  std::string uid, resource_version;      // preconditions
-  std::string propagation;                // "", "Background", "Foreground", "Orphan"
 };
 
 struct Written {
@@ -48,14 +37,14 @@ class Engine {
   explicit Engine(Core& core) : core_(core) {}
 
   Result<ObjectPtr> get(const Call& call) const;
-  Result<ListPage> list(const Call& call, const ListQuery& query) const;
+  Result<ListPage> list(const Call& call, const ListOptions& query) const;
   // `object` as the client sent it, or null for an empty body.
   Result<Written> create(Call& call, json::value object);
   Result<Written> update(Call& call, json::value object);
   // JSON, merge, strategic or apply, by what the subresource holds.
   Result<Written> patch(Call& call, client::PatchType type, const json::value& patch, bool force);
-  Result<Written> remove(Call& call, const Deletion& deletion);
-  Result<std::vector<ObjectPtr>> remove_collection(Call& call, const Deletion& deletion, const ListQuery& query);
+  Result<Written> remove(Call& call, const DeleteOptions& deletion);
+  Result<std::vector<ObjectPtr>> remove_collection(Call& call, const DeleteOptions& deletion, const ListOptions& query);
 
   // Reads, changes, writes; again when another write came between. `change` sees a private copy in the stored version.
   using Change = std::function<Result<void>(json::value& object)>;
@@ -73,7 +62,7 @@ class Engine {
   Result<Written> create_named(Call& call, json::value& object, bool apply);
   Result<void> settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply);
   Result<Written> commit(Call& call, const json::value& object, uint64_t expected, bool removal);
-  Result<Written> mark_deleted(Call& call, const ObjectPtr& old, const Deletion& deletion);
+  Result<Written> mark_deleted(Call& call, const ObjectPtr& old, const DeleteOptions& deletion);
   Status missing(const Call& call) const;
 
   Core& core_;

@@ -45,18 +45,18 @@ struct Selection {
   bool matches(const api::Object& object) const { return labels.matches(object.labels()) && fields.matches(object); }
 };
 
-Result<void> check_match(const ListQuery& q) {
+Result<void> check_match(const ListOptions& q) {
   auto refuse = [](std::string field, std::string text) -> Result<void> {
     return fail(api::invalid("meta.k8s.io", "ListOptions", "", {api::field_forbidden(std::move(field), text)}));
   };
-  if (q.match.empty()) return {};
+  if (q.resource_version_match.empty()) return {};
   if (q.resource_version.empty()) return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
   if (!q.continue_token.empty()) return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
-  if (q.match != "Exact" && q.match != "NotOlderThan") {
+  if (q.resource_version_match != "Exact" && q.resource_version_match != "NotOlderThan") {
     return fail(api::invalid("meta.k8s.io", "ListOptions", "",
-                             {api::field_not_supported("resourceVersionMatch", json::value(json::key(q.match)), {"Exact", "NotOlderThan", ""})}));
+                             {api::field_not_supported("resourceVersionMatch", json::value(json::key(q.resource_version_match)), {"Exact", "NotOlderThan", ""})}));
   }
-  if (q.match == "Exact" && q.resource_version == "0")
+  if (q.resource_version_match == "Exact" && q.resource_version == "0")
     return refuse("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
   return {};
 }
@@ -81,7 +81,7 @@ std::pair<size_t, size_t> bounds(const Snapshot& snapshot, const std::string& ns
   return {first, std::max(first, last)};
 }
 
-ListPage page_of(const SnapshotPtr& snapshot, const Call& call, const Selection& selection, const ListQuery& query, const std::string& start,
+ListPage page_of(const SnapshotPtr& snapshot, const Call& call, const Selection& selection, const ListOptions& query, const std::string& start,
                  uint64_t revision) {
   ListPage page;
   page.revision = revision;
@@ -107,7 +107,7 @@ ListPage page_of(const SnapshotPtr& snapshot, const Call& call, const Selection&
 
 }  // namespace
 
-Result<ListPage> Engine::list(const Call& call, const ListQuery& query) const {
+Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const {
   if (auto done = check_match(query); !done) return fail(done.error());
   Selection selection;
   auto labels = api::LabelSelector::parse(query.label_selector);
@@ -133,7 +133,7 @@ Result<ListPage> Engine::list(const Call& call, const ListQuery& query) const {
     }
     if (*asked > core_.cache.revision()) return fail(too_large(*asked, core_.cache.revision()));
     // Without a match a page of an old list is exact, as it was before there was a choice.
-    if (query.match == "Exact" || (query.match.empty() && query.limit != 0 && *asked != 0)) exact = *asked;
+    if (query.resource_version_match == "Exact" || (query.resource_version_match.empty() && query.limit != 0 && *asked != 0)) exact = *asked;
   }
   uint64_t revision = core_.cache.revision();
   SnapshotPtr snapshot = call.resource->cache->snapshot();

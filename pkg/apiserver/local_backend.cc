@@ -74,7 +74,7 @@ class Backend final : public client::LocalBackend {
   Result<client::ObjectList> list(const LocalCall& in, const client::ListOptions& options) override {
     auto call = read(in);
     if (!call) return fail(call.error());
-    auto page = engine_.list(*call, {options.label_selector, options.field_selector, options.resource_version, options.resource_version_match, options.limit, options.continue_token});
+    auto page = engine_.list(*call, options);
     if (!page) return fail(page.error());
     return client::ObjectList{std::move(page->items), page->revision, std::move(page->continue_token)};
   }
@@ -101,7 +101,7 @@ class Backend final : public client::LocalBackend {
   Result<void> remove(const LocalCall& in, const client::DeleteOptions& options) override {
     auto call = read(in);
     if (!call) return fail(call.error());
-    auto done = engine_.remove(*call, {options.grace_period_seconds, options.uid, options.resource_version, options.propagation});
+    auto done = engine_.remove(*call, options);
     if (!done) return fail(done.error());
     return {};
   }

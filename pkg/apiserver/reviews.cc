@@ -268,7 +268,7 @@ Result<json::value> Reviews::evict(Call& call, json::value eviction) {
   for (const json::value& d : json::get_array(json::find(options, "dryRun"))) write.dry_run |= json::get_string(&d) == "All";
   if (!pod->deleting())
     if (auto marked = mark_disrupted(write); !marked) return fail(marked.error());
-  Deletion deletion;
+  DeleteOptions deletion;
   deletion.grace_period_seconds = json::get_int(json::find(options, "gracePeriodSeconds"), -1);
   deletion.uid = json::get_string(json::at(options, {"preconditions", "uid"}));
   deletion.resource_version = json::get_string(json::at(options, {"preconditions", "resourceVersion"}));

@@ -13,8 +13,8 @@ namespace {
 
 bool is_true(std::string_view value) { return value == "true" || value == "1"; }
 
-ListQuery read_list_query(const http::Query& q) {
-  ListQuery list{std::string(q.get("labelSelector")), std::string(q.get("fieldSelector")), std::string(q.get("resourceVersion")),
+ListOptions read_list_query(const http::Query& q) {
+  ListOptions list{std::string(q.get("labelSelector")), std::string(q.get("fieldSelector")), std::string(q.get("resourceVersion")),
                  std::string(q.get("resourceVersionMatch")), 0, std::string(q.get("continue"))};
   list.limit = parse_int<uint64_t>(q.get("limit")).value_or(0);
   return list;
@@ -63,8 +63,8 @@ Result<json::value> read_body(Call& call, const http::Request& request) {
   return body;
 }
 
-Result<Deletion> read_deletion(Call& call, const http::Request& request) {
-  Deletion d;
+Result<DeleteOptions> read_deletion(Call& call, const http::Request& request) {
+  DeleteOptions d;
   const http::Query& q = request.query;
   std::optional<bool> orphan;
   if (!request.body.empty()) {
