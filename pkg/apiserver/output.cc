@@ -103,24 +103,20 @@ std::string encode_object(const Resource& resource, const ObjectPtr& object, con
   return object_text(resource, *object);
 }
 
-std::string encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now) {
-  if (accepted.form == Form::table) return machinery::table(*resource.stored, page.items, list_metadata(page), accepted.include, true, now);
-  bool metadata = accepted.form == Form::metadata;
-  std::string out = list_head(resource, page, metadata);
-  bool plain = !metadata && !resource.converted;
-  if (plain) {
-    size_t total = out.size() + 3;
-    for (const ObjectPtr& object : page.items) total += object->bytes().size() + 1;
-    out.reserve(total);
-  }
-  bool first = true;
+Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now) {
+  static const auto kComma = std::make_shared<const std::string>(","), kEnd = std::make_shared<const std::string>("]}\n");
+  auto piece = [](std::string text) { return std::make_shared<const std::string>(std::move(text)); };
+  if (accepted.form == Form::table) return {piece(machinery::table(*resource.stored, page.items, list_metadata(page), accepted.include, true, now))};
+  const bool metadata = accepted.form == Form::metadata, plain = !metadata && !resource.converted;
+  Body out{piece(list_head(resource, page, metadata))};
+  out.reserve(2 * page.items.size() + 2);
   for (const ObjectPtr& object : page.items) {
-    if (!first) out += ',';
-    first = false;
-    if (plain) out += object->bytes();
-    else out += metadata ? machinery::partial_object_metadata(*object) : object_text(resource, *object);
+    if (out.size() > 1) out.push_back(kComma);
+    if (plain) out.emplace_back(object, &object->bytes());
+    else out.push_back(piece(metadata ? machinery::partial_object_metadata(*object) : object_text(resource, *object)));
   }
-  return out.append("]}\n");
+  out.push_back(kEnd);
+  return out;
 }
 
 void respond_json(http::Responder& responder, int code, std::string body, const std::vector<std::string>& warnings) {
@@ -140,12 +136,23 @@ void respond_status(http::Responder& responder, const Status& status, const std:
   responder.respond(status.code(), std::move(headers), api::to_json_text(status));
 }
 
-void respond_as(http::Responder& responder, int code, std::string text, const Accepted& accepted, const std::vector<std::string>& warnings) {
-  if (!accepted.yaml) return respond_json(responder, code, std::move(text), warnings);
-  // Every JSON text is YAML.
+namespace {
+
+// Every JSON text is YAML.
+http::Headers accepted_headers(const Accepted& accepted, const std::vector<std::string>& warnings) {
   http::Headers headers = json_headers(warnings);
-  headers.set("Content-Type", "application/yaml");
-  responder.respond(code, std::move(headers), std::move(text));
+  if (accepted.yaml) headers.set("Content-Type", "application/yaml");
+  return headers;
+}
+
+}  // namespace
+
+void respond_as(http::Responder& responder, int code, std::string text, const Accepted& accepted, const std::vector<std::string>& warnings) {
+  responder.respond(code, accepted_headers(accepted, warnings), std::move(text));
+}
+
+void respond_as(http::Responder& responder, int code, Body body, const Accepted& accepted, const std::vector<std::string>& warnings) {
+  responder.respond_shared(code, accepted_headers(accepted, warnings), std::move(body));
 }
 
 }  // namespace kcube::apiserver

@@ -28,12 +28,15 @@ Result<Accepted> negotiate(std::string_view accept, std::string_view include);
 std::string object_text(const Resource& resource, const api::Object& object);
 // One object in the accepted form.
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now);
-std::string encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now);
+// A list in the accepted form, piece by piece: what is served as it is stored is not copied but shared with the cache.
+using Body = std::vector<std::shared_ptr<const std::string>>;
+Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now);
 
 void respond_json(http::Responder& responder, int code, std::string body, const std::vector<std::string>& warnings = {});
 void respond_text(http::Responder& responder, int code, std::string body);
 void respond_status(http::Responder& responder, const Status& status, const std::vector<std::string>& warnings = {});
 // With the accepted media type.
 void respond_as(http::Responder& responder, int code, std::string json, const Accepted& accepted, const std::vector<std::string>& warnings);
+void respond_as(http::Responder& responder, int code, Body json, const Accepted& accepted, const std::vector<std::string>& warnings);
 
 }  // namespace kcube::apiserver

@@ -50,9 +50,10 @@ void OutputQueue::drop(size_t bytes) {
 void OutputQueue::stage() {
   while (!pieces_.empty() && staged_.size() < kRecord) {
     const std::string& bytes = pieces_.front().bytes();
-    size_t left = bytes.size() - offset_;
+    const size_t left = bytes.size() - offset_;
     if (left >= kLarge || staged_.size() + left > kRecord) return;
     if (staged_.empty() && pieces_.size() == 1) return;  // alone: no need to copy
+    if (staged_.empty()) staged_.reserve(kRecord);
     staged_.append(bytes, offset_);
     drop(left);
   }
@@ -66,16 +67,18 @@ Io OutputQueue::flush_tls(Transport& transport, size_t* sent) {
     size_t start = from_stage ? staged_offset_ : offset_;
     iovec vector{const_cast<char*>(bytes.data()) + start, std::min(bytes.size() - start, kRecord)};
     size_t n = 0;
-    Io io = transport.write(&vector, 1, &n);
+    const bool last = start + vector.iov_len == bytes.size() && pieces_.size() <= (from_stage ? 0 : 1);
+    Io io = transport.write(&vector, 1, &n, !last);
     if (io != Io::ok) return io;
     *sent += n;
     if (!from_stage) {
       drop(n);
     } else if ((staged_offset_ += n) == staged_.size()) {
-      staged_ = std::string();
+      staged_.clear();
       staged_offset_ = 0;
     }
   }
+  staged_ = std::string();  // idle connections keep no buffer
   return Io::ok;
 }
 

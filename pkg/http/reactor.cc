@@ -25,6 +25,7 @@ namespace {
 constexpr uint64_t kWakeTag = 0;
 constexpr uint64_t kFirstConnection = 1024;
 constexpr size_t kPostedBatch = 32;
+constexpr uint32_t kListen = EPOLLIN | EPOLLONESHOT;  // a client that comes wakes one thread, not all that wait
 constexpr int kIdleLifeMs = 10000;   // a surplus thread leaves after this
 constexpr int kSampleMs = 1;         // between looks at a reactor without a free thread
 constexpr int kStalledSamples = 20;  // without any progress: add a thread even if all compute
@@ -112,7 +113,7 @@ void Reactor::set_context(TlsContext context) {
 void Reactor::start() {
   for (size_t i = 0; i < listeners_.size(); ++i) {
     epoll_event event{};
-    event.events = EPOLLIN;
+    event.events = kListen;
     event.data.u64 = 1 + i;
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listeners_[i].fd.get(), &event);
   }
@@ -170,7 +171,7 @@ void Reactor::work() {
     if (tag == kWakeTag)
       run_posted();
     else if (tag < kFirstConnection)
-      accept_all(listeners_[tag - 1]);
+      accept_some(tag - 1);
     else if (auto connection = find(tag))
       connection->poke(event.events);
     ++idle_;
@@ -217,7 +218,16 @@ void Reactor::run_posted() {
 
 // --- Connections ---
 
-void Reactor::accept_all(Listener& listener) {
+// Takes a batch and lets the listener speak up again.
+void Reactor::accept_some(size_t index) {
+  accept_batch(listeners_[index]);
+  epoll_event event{};
+  event.events = kListen;
+  event.data.u64 = 1 + index;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listeners_[index].fd.get(), &event);
+}
+
+void Reactor::accept_batch(Listener& listener) {
   for (int i = 0; i < 16; ++i) {
     sockaddr_storage address{};
     socklen_t size = sizeof address;

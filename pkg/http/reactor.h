@@ -72,7 +72,8 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
 
   void work();
   void run_posted();
-  void accept_all(Listener& listener);
+  void accept_some(size_t listener);
+  void accept_batch(Listener& listener);
   void adopt(Fd fd, const Listener& listener, std::string remote);
   std::shared_ptr<Connection> find(uint64_t id);
   std::vector<std::shared_ptr<Connection>> all();

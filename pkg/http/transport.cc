@@ -70,7 +70,7 @@ ssize_t Transport::socket_write(const iovec* pieces, size_t count) {
   message.msg_iov = const_cast<iovec*>(pieces);
   message.msg_iovlen = count;
   ssize_t n;
-  do n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+  do n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | (more_ ? MSG_MORE : 0));
   while (n < 0 && errno == EINTR);
   return n;
 }
@@ -114,8 +114,9 @@ Io Transport::read(char* to, size_t size, size_t* bytes) {
   return n == 0 ? Io::end : Io::ok;
 }
 
-Io Transport::write(const iovec* pieces, size_t count, size_t* bytes) {
+Io Transport::write(const iovec* pieces, size_t count, size_t* bytes, bool more) {
   *bytes = 0;
+  more_ = more;
   if (count == 0) return Io::ok;
   if (ssl_) {
     int result = SSL_write_ex(ssl_.get(), pieces[0].iov_base, pieces[0].iov_len, bytes);

@@ -29,8 +29,9 @@ class Transport {
   Io handshake();
   // ok with *bytes > 0, again, end (clean), error.
   Io read(char* to, size_t size, size_t* bytes);
-  // ok when something was written (perhaps less than given). After `again` call again with the same bytes.
-  Io write(const iovec* pieces, size_t count, size_t* bytes);
+  // ok when something was written (perhaps less than given). After `again` call again with the same bytes. `more`: other
+  // bytes follow at once, so the kernel need not send what does not fill a segment.
+  Io write(const iovec* pieces, size_t count, size_t* bytes, bool more = false);
   // After a short read the socket is known to be empty, and reads say `again` without a system call until this is
   // called: when epoll or poll said readable. `closing`: the peer's FIN may be behind the data, so read to the end.
   void mark_readable(bool closing);
@@ -56,6 +57,7 @@ class Transport {
   bool closing_ = false;
   bool got_plain_http_ = false;
   bool wants_write_ = false;
+  bool more_ = false;
 };
 
 }  // namespace kcube::http
