@@ -22,10 +22,20 @@ constexpr const char* kRoot = "/var/lib/kcube";
 
 std::string settings_path(const std::string& data_dir) { return data_dir + "/cluster.json"; }
 
-std::optional<int> read_slot(const std::string& data_dir) {
+std::optional<json::value> read_settings(const std::string& data_dir) {
   auto text = file::read(settings_path(data_dir));
   if (!text) return std::nullopt;
   auto settings = json::parse(*text);
+  if (!settings || !settings->is_object()) return std::nullopt;
+  return std::move(*settings);
+}
+
+Result<void> write_settings(const std::string& data_dir, const json::value& settings) {
+  return file::write_atomic(settings_path(data_dir), json::serialize(settings) + "\n", 0644);
+}
+
+std::optional<int> read_slot(const std::string& data_dir) {
+  auto settings = read_settings(data_dir);
   if (!settings) return std::nullopt;
   return static_cast<int>(json::get_int(*settings, {"slot"}));
 }
@@ -94,8 +104,25 @@ Result<Cluster> find_cluster(const ClusterFlags& flags, bool create) {
   if (!create) return c;
   if (auto made = file::make_dirs(c.data_dir, 0711); !made) return fail(made.error());
   json::object settings{{"name", c.name}, {"slot", c.slot}};
-  if (auto written = file::write_atomic(settings_path(c.data_dir), json::serialize(json::value(std::move(settings))) + "\n", 0644); !written) return fail(written.error());
+  if (auto written = write_settings(c.data_dir, std::move(settings)); !written) return fail(written.error());
   return c;
+}
+
+Result<FlagValues> remember_flags(const Cluster& cluster, const FlagValues& given) {
+  json::value settings = read_settings(cluster.data_dir).value_or(json::object{{"name", cluster.name}, {"slot", cluster.slot}});
+  json::object& kept = settings.get_object()["flags"].is_object() ? settings.get_object()["flags"].get_object() : settings.get_object()["flags"].emplace_object();
+  for (const auto& [flag, values] : given) {
+    json::array& list = kept[flag].emplace_array();
+    for (const std::string& value : values) list.emplace_back(value);
+  }
+  FlagValues all;
+  for (const auto& [flag, values] : kept) {
+    std::vector<std::string>& list = all[std::string(flag)];
+    for (const json::value& value : json::get_array(&values)) list.emplace_back(json::get_string(&value));
+  }
+  if (given.empty()) return all;
+  if (auto written = write_settings(cluster.data_dir, settings); !written) return fail(written.error());
+  return all;
 }
 
 agent::Options node_options(const Cluster& c, int node) {

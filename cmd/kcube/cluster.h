@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -51,6 +52,12 @@ struct Cluster {
 Result<Cluster> find_cluster(const ClusterFlags& flags, bool create);
 // Every cluster of the default root that has settings, and its name.
 std::vector<Cluster> all_clusters();
+
+// Flags as typed: "--node-label" -> {"a=b", "c=d"}; those without a value have none.
+using FlagValues = std::map<std::string, std::vector<std::string>>;
+// What the server of this cluster is started with: what `given` says now, else what it was given before. Kept for next
+// time in its settings.
+Result<FlagValues> remember_flags(const Cluster& cluster, const FlagValues& given);
 
 Result<server::Options> server_options(const Cluster& cluster, const ServerFlags& flags);
 // What an agent of that cluster is called on this machine: prefixes, cgroups, directories. `node` 1 is the server's own.

@@ -51,7 +51,7 @@ void add_run_flags(CLI::App& app, RunFlags& f) {
 
 void add_up(CLI::App& app, Flags& f) {
   CLI::App* up = app.add_subcommand("up", "start the cluster, or see that it runs; safe to repeat")->alias("start");
-  up->add_option("-n,--nodes", f.up.nodes, "nodes in all; more than one are agents in network namespaces of this machine")->capture_default_str()->check(CLI::Range(1, 200));
+  up->add_option("-n,--nodes", "nodes in all (1); more than one are agents in network namespaces of this machine")->check(CLI::Range(1, 200));
   up->add_flag("--demo", f.up.demo, "deploy a small web application and print its URL");
   up->add_flag("--keep-context", f.up.keep_context, "do not make it kubectl's current context");
   up->add_option("--wait-timeout", f.up.wait_seconds, "seconds to wait for the demo")->capture_default_str();
@@ -158,14 +158,12 @@ int run(int argc, char** argv) {
   const std::string name = verb->get_name();
   if (name == "up") {
     // What the server needs to know goes to it in the same words.
-    const std::vector<std::string> own{"--nodes", "--demo", "--keep-context", "--wait-timeout", "--output", "--quiet", "--help"};
+    const std::vector<std::string> own{"--demo", "--keep-context", "--wait-timeout", "--output", "--quiet", "--help"};
     for (const CLI::Option* option : verb->get_options()) {
       if (option->count() == 0 || option->get_lnames().empty()) continue;
       std::string flag = "--" + option->get_lnames().front();
       if (std::ranges::find(own, flag) != own.end()) continue;
-      if (option->get_expected_max() == 0) f.up.server_arguments.push_back(flag);
-      else
-        for (const std::string& value : option->results()) f.up.server_arguments.insert(f.up.server_arguments.end(), {flag, value});
+      f.up.kept[flag] = option->get_expected_max() == 0 ? std::vector<std::string>{} : option->results();
     }
     return up(f.cluster, f.up);
   }

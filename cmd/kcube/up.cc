@@ -38,14 +38,18 @@ class Steps {
   const Clock::time_point start_ = Clock::now();
 };
 
-Result<void> start_server(const Cluster& cluster, const UpFlags& flags, const Steps& steps) {
+Result<void> start_server(const Cluster& cluster, const FlagValues& flags, const Steps& steps) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail(Status::from_errno("pipe"));
   Fd read_end(ends[0]), write_end(ends[1]);
   process::SpawnOptions spawn;
   spawn.argv = {process::self_path()};
-  for (const auto& more : {cluster.flags(), std::vector<std::string>{"server", "--progress-fd", "3", "--log-file", cluster.log_file()}, flags.server_arguments})
+  for (const auto& more : {cluster.flags(), std::vector<std::string>{"server", "--progress-fd", "3", "--log-file", cluster.log_file()}})
     spawn.argv.insert(spawn.argv.end(), more.begin(), more.end());
+  for (const auto& [flag, values] : flags) {
+    if (values.empty()) spawn.argv.push_back(flag);
+    for (const std::string& value : values) spawn.argv.insert(spawn.argv.end(), {flag, value});
+  }
   auto log = file::open(cluster.log_file(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
   if (!log) return fail(log.error());
   spawn.stdout_fd = log->get();
@@ -68,6 +72,12 @@ Result<void> start_server(const Cluster& cluster, const UpFlags& flags, const St
   std::free(line);
   std::fclose(lines);
   return result;
+}
+
+// How many nodes there are to be: not the server's business.
+int take_nodes(FlagValues& flags) {
+  auto given = flags.extract("--nodes");
+  return given.empty() || given.mapped().empty() ? 1 : parse_int<int>(given.mapped().back()).value_or(1);
 }
 
 }  // namespace
@@ -98,15 +108,20 @@ int up(const ClusterFlags& cluster_flags, const UpFlags& flags) {
   if (::geteuid() != 0) return report(Status(403, "KC_NOT_ROOT", "containers need root on this machine: try `sudo kcube up`"));
   auto cluster = find_cluster(cluster_flags, true);
   if (!cluster) return report(cluster.error());
+  auto remembered = remember_flags(*cluster, flags.kept);
+  if (!remembered) return report(remembered.error());
+  const int nodes = take_nodes(*remembered);
   if (pid_t pid = cluster->running()) {
     steps.done("cluster " + cluster->name + " is running already (pid " + std::to_string(pid) + ")");
+    for (const auto& [flag, values] : flags.kept)
+      if (remembered->contains(flag)) steps.say("           " + flag + " takes effect when it starts again: kcube down, kcube up");
   } else {
     steps.say("Starting cluster " + cluster->name);
-    if (flags.nodes > 1)
+    if (nodes > 1)
       if (auto made = make_nodes_bridge(*cluster); !made) return report(made.error());
-    if (auto started = start_server(*cluster, flags, steps); !started) return report(started.error());
+    if (auto started = start_server(*cluster, *remembered, steps); !started) return report(started.error());
   }
-  for (int node = 2; node <= flags.nodes; ++node) {
+  for (int node = 2; node <= nodes; ++node) {
     if (auto started = start_extra_node(*cluster, node); !started) return report(started.error());
     steps.done("node " + std::to_string(node) + " ready");
   }

@@ -9,11 +9,10 @@
 namespace kcube::cli {
 
 struct UpFlags {
-  int nodes = 1;
   bool keep_context = false, quiet = false, demo = false;
   int wait_seconds = 60;
   std::string output;                 // "json" or ""
-  std::vector<std::string> server_arguments;   // passed on to the process that runs the server
+  FlagValues kept;                    // --nodes and those of the server: remembered for the next time
 };
 int up(const ClusterFlags& cluster, const UpFlags& flags);
 

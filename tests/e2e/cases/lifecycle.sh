@@ -165,6 +165,17 @@ case_up_after_kill_9_takes_over() {
   kc wait --for=condition=Available deployment/demo --timeout=60s
 }
 
+case_up_remembers_its_flags() {
+  here --name memo up --node-name first --node-label zone=a >/dev/null
+  has "$(here --name memo up --node-name second)" "--node-name takes effect when it starts again"
+  here --name memo up --node-name first >/dev/null
+  here --name memo down --grace 0 >/dev/null
+  here --name memo up --node-label zone=b >/dev/null
+  same "$(kc --context kcube-memo get nodes -o name)" node/first
+  same "$(kc --context kcube-memo get node first -o 'jsonpath={.metadata.labels.zone}')" b
+  here --name memo down --purge --grace 0 >/dev/null
+}
+
 case_down_purges() {
   has "$(here down --purge --grace 0)" "its data are gone"
   nothing_is_left
