@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "pkg/api/errors.h"
+#include "pkg/base/file.h"
 #include "pkg/base/strings.h"
 #include "pkg/http/streams.h"
 #include "pkg/kubelet/logs.h"
@@ -84,6 +85,14 @@ void copy_out(const Fd& from, http::Channel& to, const Fd& gone) {
   }
 }
 
+// The directory of a volume of the class "local-path" whose claim is gone. Only what such a directory is called.
+Result<void> remove_local_path(const std::string& path) {
+  const std::string_view name = std::string_view(path).substr(path.rfind('/') + 1);
+  if (!path.starts_with('/') || !name.starts_with("pvc-") || name.find('_') == std::string_view::npos || path.find("/..") != std::string::npos)
+    return fail(Status::bad_request(path + " is not the directory of a local-path volume"));
+  return file::remove_tree(path);
+}
+
 }  // namespace
 
 Endpoint::Endpoint(Context& context, FindPod find, ListPods list) : context_(context), find_(std::move(find)), list_(std::move(list)) {}
@@ -151,6 +160,10 @@ void Endpoint::handle(http::Request& request, std::unique_ptr<http::Responder> r
   if (verb == "containerLogs" && parts.size() == 4) return logs(request, std::move(responder), parts);
   if ((verb == "exec" || verb == "attach") && parts.size() >= 4) return command(request, std::move(responder), parts, verb == "attach");
   if (verb == "portForward" && parts.size() >= 3) return port_forward(request, std::move(responder), parts);
+  if (verb == "localPath" && request.method == "DELETE") {
+    auto removed = remove_local_path(request.path.substr(sizeof "/localPath" - 1));
+    return removed ? responder->respond(200, text_headers("text/plain"), "removed") : answer(*responder, removed.error());
+  }
   if (verb == "pods" || verb == "runningpods") {
     std::string body = R"({"kind":"PodList","apiVersion":"v1","metadata":{},"items":[)";
     bool first = true;

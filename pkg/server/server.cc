@@ -6,6 +6,7 @@
 #include "pkg/base/strings.h"
 #include "pkg/client/wait.h"
 #include "pkg/controllers/set.h"
+#include "pkg/http/client.h"
 #include "pkg/scheduler/scheduler.h"
 #include "pkg/server/addons.h"
 #include "pkg/server/kubeconfig.h"
@@ -132,6 +133,7 @@ class ServerImpl final : public Server {
   }
 
   void start_control_plane() {
+    kubelets_ = http::Client::create({.ca_pem = pki_.ca.certificate_pem, .certificate_pem = pki_.kubelet_client.certificate_pem, .key_pem = pki_.kubelet_client.key_pem});
     controllers_client_ = client::local_client(api_->local(), "system:kube-controller-manager", {"system:masters"});
     scheduler_client_ = client::local_client(api_->local(), "system:kube-scheduler", {"system:masters"});
     controllers::Options c;
@@ -139,10 +141,29 @@ class ServerImpl final : public Server {
     c.ca_key_pem = pki_.ca.key_pem;
     c.cluster_cidr = options_.node.network.cluster_cidr;
     c.disabled = options_.disabled_controllers;
+    c.local_path_root = options_.data_dir + "/storage";
+    c.remove_local_path = [this](const std::string& node, const std::string& path) { return remove_local_path(node, path); };
     controllers_ = controllers::ControllerSet::create(*controllers_client_, clock_, std::move(c));
     controllers_->start();
     scheduler_ = scheduler::Scheduler::create(*scheduler_client_, clock_, {});
     scheduler_->start();
+  }
+
+  // What a volume of the class "local-path" held: here, or by the kubelet of the node where it is.
+  Result<void> remove_local_path(const std::string& node, const std::string& path) {
+    if (file::exists(path)) return file::remove_tree(path);
+    if (options_.run_node && node == options_.node.node_name) return {};
+    auto object = addons_client_->get({"", "v1", "nodes"}, "", node);
+    if (!object) return object.error().is_not_found() ? Result<void>() : fail(object.error());
+    std::string address;
+    for (const json::value& a : json::get_array(json::at(&(*object)->value(), {"status", "addresses"})))
+      if (json::get_string(a, {"type"}) == "InternalIP") address = json::get_string(a, {"address"});
+    int64_t port = json::get_int((*object)->value(), {"status", "daemonEndpoints", "kubeletEndpoint", "Port"}, 10250);
+    if (address.empty()) return fail(Status::unavailable("node " + node + " has no address"));
+    http::ClientRequest request{.method = "DELETE", .url = "https://" + address + ":" + std::to_string(port) + "/localPath" + path};
+    auto response = kubelets_->send(request);
+    if (!response) return fail(response.error());
+    return response->status == 200 ? Result<void>() : fail(Status::internal("node " + node + ": " + response->body));
   }
 
   Result<void> start_node() {
@@ -188,6 +209,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<apiserver::Server> api_;
   std::unique_ptr<client::Client> addons_client_, controllers_client_, scheduler_client_, node_client_;
+  std::unique_ptr<http::Client> kubelets_;
   std::unique_ptr<controllers::ControllerSet> controllers_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<agent::Agent> agent_;

@@ -106,6 +106,40 @@ case_the_nodes_kubelet_answers_only_whom_it_may() {
   same "$(on_host 1 curl -sk -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $(k create token nobody)" https://10.99.0.2:10250/pods)" 403
 }
 
+case_a_claim_is_a_directory_on_its_pods_node_until_it_is_deleted() {
+  k apply -f - <<'Y'
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: kept}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: writer}
+spec:
+  nodeSelector: {kubernetes.io/hostname: node2}
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: "kcube.io/busybox:1", command: [sh, -c, 'echo kept >/data/file; sleep 1000'], volumeMounts: [{name: d, mountPath: /data}]}]
+  volumes: [{name: d, persistentVolumeClaim: {claimName: kept}}]
+Y
+  k wait --for=condition=Ready pod/writer --timeout=30s
+  local volume directory; volume=$(field pvc/kept '{.spec.volumeName}')
+  directory=$(field "pv/$volume" '{.spec.hostPath.path}')
+  eventually 10 equals kept cat "$directory/file"
+  k delete pod/writer pvc/kept
+  k wait --for=delete "pv/$volume" --timeout=30s
+  [[ ! -e $directory ]]
+  # Where the directory is on another machine its kubelet removes it, and nothing else.
+  local ask; ask=(curl -sk -X DELETE --cert "$work/admin.crt" --key "$work/admin.key")
+  k config view --raw -o 'jsonpath={.users[0].user.client-certificate-data}' | base64 -d >"$work/admin.crt"
+  k config view --raw -o 'jsonpath={.users[0].user.client-key-data}' | base64 -d >"$work/admin.key"
+  mkdir -p "$work/storage/pvc-1_default_x/deep" "$work/storage/other"
+  on_host 1 "${ask[@]}" "https://10.99.0.2:10250/localPath$work/storage/pvc-1_default_x"
+  [[ ! -e $work/storage/pvc-1_default_x ]]
+  has "$(on_host 1 "${ask[@]}" "https://10.99.0.2:10250/localPath$work/storage/other")" "not the directory of a local-path volume"
+  [[ -e $work/storage/other ]]
+}
+
 case_an_agent_killed_and_started_again_keeps_its_pods() {
   local before; before=$(field "pod/$(pod_on 2)" '{.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}')
   local pid; pid=$(cat "$state/node2.pid")
