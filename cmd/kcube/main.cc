@@ -39,7 +39,7 @@ void add_server_flags(CLI::App& app, ServerFlags& f) {
   app.add_option("--kubelet-port", f.kubelet_port, "port of the kubelet (10250, or by the cluster's slot)");
   app.add_option("--node-label", f.labels, "KEY=VALUE; may repeat");
   app.add_option("--node-taint", f.taints, "KEY=VALUE:EFFECT; may repeat");
-  app.add_option("--disable", f.disable, "name of a controller to leave out; may repeat")->delimiter(',');
+  app.add_option("--disable", f.disable, "name of a controller to leave out, or scheduler, or * for all controllers; may repeat")->delimiter(',');
   app.add_flag("--disable-agent", f.no_node, "no node on this machine, the API alone");
 }
 

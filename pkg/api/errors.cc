@@ -1,5 +1,7 @@
 #include "pkg/api/errors.h"
 
+#include <algorithm>
+
 namespace kcube::api {
 namespace {
 
@@ -47,14 +49,16 @@ Status modified(std::string_view group, std::string_view resource, std::string_v
 
 Status invalid(std::string_view group, std::string_view kind, std::string_view name, std::vector<Cause> causes) {
   std::string list;
+  size_t said = 0;
   for (const Cause& cause : causes) {
     std::string one = cause.field.empty() ? cause.message : cause.field + ": " + cause.message;
     // Repeated errors are said once, as the real server's aggregate does.
     if (list.find(one) != std::string::npos) continue;
     if (!list.empty()) list += ", ";
     list += one;
+    ++said;
   }
-  if (causes.size() > 1) list = "[" + list + "]";
+  if (said > 1) list = "[" + list + "]";
   Status status = with_details({422, "Invalid", qualified(group, kind) + " " + quoted(name) + " is invalid: " + list}, group, kind, name);
   status.details().causes = std::move(causes);
   return status;
@@ -142,6 +146,13 @@ Cause field_type_invalid(std::string field, const json::value& value, std::strin
   return {"FieldValueTypeInvalid", std::move(message), std::move(field)};
 }
 
+// What a server says for want of anything better comes with details, if empty ones.
+bool is_generic(const Status& status) {
+  constexpr std::string_view kTexts[] = {"the server could not find the requested resource", "the server does not allow this method on the requested resource",
+                                         "the server rejected our request due to an error in our request", "415: Unsupported Media Type"};
+  return std::ranges::find(kTexts, status.message()) != std::end(kTexts) || status.message().starts_with("406: Not Acceptable");
+}
+
 json::value to_json(const Status& status) {
   auto text = [](std::string_view s) { return json::value(json::key(s)); };
   json::object out{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Failure"}};
@@ -165,7 +176,7 @@ json::value to_json(const Status& status) {
     details["causes"] = std::move(causes);
   }
   if (d.retry_after_seconds > 0) details["retryAfterSeconds"] = d.retry_after_seconds;
-  if (!details.empty()) out["details"] = std::move(details);
+  if (!details.empty() || is_generic(status)) out["details"] = std::move(details);
   if (!d.continue_token.empty()) out["metadata"] = json::object{{"continue", text(d.continue_token)}};
   out["code"] = status.code();
   return out;

@@ -35,6 +35,7 @@ bool is_name_part(std::string_view text) {
   return shaped(text, alnum, [&](char c) { return alnum(c) || c == '-' || c == '_' || c == '.'; }, alnum);
 }
 
+std::string too_long_name(size_t limit) { return "must be no more than " + std::to_string(limit) + " characters"; }
 std::string too_long(size_t limit) { return "must be no more than " + std::to_string(limit) + " bytes"; }
 
 constexpr std::string_view kLabelRule =
@@ -58,18 +59,18 @@ constexpr std::string_view kLabelValueRule =
 }  // namespace
 
 std::string check_dns1123_label(std::string_view text) {
-  if (text.size() > 63) return too_long(63);
+  if (text.size() > 63) return too_long_name(63);
   if (is_label(text)) return {};
   return is_subdomain(text) ? "must not contain dots" : std::string(kLabelRule);
 }
 
 std::string check_dns1123_subdomain(std::string_view text) {
-  if (text.size() > 253) return too_long(253);
+  if (text.size() > 253) return too_long_name(253);
   return is_subdomain(text) ? "" : std::string(kSubdomainRule);
 }
 
 std::string check_dns1035_label(std::string_view text) {
-  if (text.size() > 63) return too_long(63);
+  if (text.size() > 63) return too_long_name(63);
   auto alnum = [](char c) { return lower(c) || digit(c); };
   return shaped(text, lower, [&](char c) { return alnum(c) || c == '-'; }, alnum) ? "" : std::string(kDns1035Rule);
 }
@@ -112,7 +113,7 @@ std::string check_env_var_name(std::string_view text) {
 }
 
 std::string check_config_map_key(std::string_view text) {
-  if (text.size() > 253) return too_long(253);
+  if (text.size() > 253) return too_long_name(253);
   if (text == ".") return "must not be '.'";
   if (text == "..") return "must not be '..'";
   if (text.starts_with("..")) return "must not start with '..'";

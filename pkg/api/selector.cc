@@ -101,7 +101,7 @@ Result<Requirement> parse_requirement(Lexer& lexer) {
     r.values = {lexer.identifier() ? std::string(lexer.take()) : std::string()};
     if (!parse_int<int64_t>(r.values[0])) return fail(cannot_parse("values[0]: for 'Gt', 'Lt' operators, the value must be an integer"));
   } else {
-    return fail(cannot_parse("found '" + std::string(op) + "', expected: in, notin, =, ==, !=, >, <"));
+    return fail(cannot_parse("found '" + std::string(op) + "', expected: in, notin, =, ==, !=, gt, lt"));
   }
   for (const std::string& value : r.values)
     if (std::string problem = check_label_value(value); !problem.empty())

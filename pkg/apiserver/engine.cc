@@ -71,8 +71,21 @@ Result<void> check_identity(const Call& call, const json::object& object) {
   std::string_view name = json::get_string(json::find(metadata, "name")), ns = json::get_string(json::find(metadata, "namespace"));
   if (!name.empty() && !call.name.empty() && name != call.name)
     return fail(Status::bad_request("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + call.name + ")"));
-  if (!ns.empty() && ns != call.ns)
+  if (!ns.empty() && ns != call.ns && call.resource->namespaced())
     return fail(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+  return {};
+}
+
+// Preconditions of a deletion; about the kind, not the resource.
+Result<void> check_deletion(const Call& call, const api::Object& old, const DeleteOptions& deletion) {
+  auto differs = [&](std::string_view what, const std::string& asked, std::string_view found, std::string_view why) {
+    return fail(api::conflict(call.resource->main->kind_group, call.resource->main->kind, old.name(),
+                              "the " + std::string(what) + " in the precondition (" + asked + ") does not match the " + std::string(what) +
+                                  " in record (" + std::string(found) + "). The object might have been " + std::string(why)));
+  };
+  if (!deletion.uid.empty() && deletion.uid != old.uid()) return differs("UID", deletion.uid, old.uid(), "deleted and then recreated");
+  const std::string revision = std::to_string(old.revision());
+  if (!deletion.resource_version.empty() && deletion.resource_version != revision) return differs("ResourceVersion", deletion.resource_version, revision, "modified");
   return {};
 }
 
@@ -81,12 +94,12 @@ Result<void> check_preconditions(const Call& call, const api::Object& old, std::
   const Resource& r = *call.resource;
   if (!uid.empty() && uid != old.uid())
     return fail(api::conflict(r.group(), r.resource(), old.name(),
-                              "Precondition failed: UID in precondition: " + std::string(uid) + ", UID in object meta: " + std::string(old.uid())));
+                              "StorageError: invalid object, Code: 4, Key: " + r.cache->store_key(old.namespace_(), old.name()) +
+                                  ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: " + std::string(uid) + ", UID in object meta: " + std::string(old.uid())));
   if (version.empty() || version == "0") return {};
   auto asked = parse_int<uint64_t>(version);
   if (!asked) {
-    return fail(api::invalid(r.main->kind_group, r.main->kind, old.name(),
-                             {api::field_invalid("metadata.resourceVersion", json::value(json::key(version)), "must be an unsigned integer")}));
+    return fail(Status(500, "", "strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
   }
   if (*asked != old.revision()) return fail(api::modified(r.group(), r.resource(), old.name()));
   return {};
@@ -152,6 +165,16 @@ Result<ObjectPtr> Engine::get(const Call& call) const {
   return object;
 }
 
+namespace {
+
+std::string_view group_of(std::string_view api_version) {
+  size_t slash = api_version.find('/');
+  return slash == std::string_view::npos ? std::string_view() : api_version.substr(0, slash);
+}
+std::string_view version_of(std::string_view api_version) { return api_version.substr(api_version.find('/') + 1); }   // npos + 1 is 0
+
+}  // namespace
+
 Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empty empty) const {
   const api::ResourceInfo& info = *call.resource->info;
   if (!body.is_object()) return fail(Status::bad_request("the body of the request was empty or is no object"));
@@ -163,6 +186,9 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
     object["apiVersion"] = wanted;
   } else if (kind.empty()) {
     return fail(Status::bad_request("Object 'Kind' is missing in '" + json::serialize(body) + "'"));
+  } else if (api::Schema::builtin().find_kind(group_of(version), version_of(version), kind) == nullptr && info.type != nullptr) {
+    return fail(Status::bad_request(kind + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) +
+                                    ": no kind \"" + kind + "\" is registered for version \"" + version + "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
   } else if (version != wanted && !version.empty()) {
     return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
   } else if (kind != info.kind) {
@@ -203,9 +229,21 @@ Result<Written> Engine::write(Call& call, const Transform& transform, bool may_c
   return fail(api::modified(call.resource->group(), call.resource->resource(), call.name));
 }
 
+namespace {
+
+// What was not created has no version.
+ObjectPtr without_revision(json::value object) {
+  if (json::value* metadata = object.get_object().if_contains("metadata")) metadata->get_object().erase("resourceVersion");
+  auto made = api::Object::from_value(std::move(object));
+  KCUBE_CHECK(made.has_value());
+  return *made;
+}
+
+}  // namespace
+
 Result<Written> Engine::commit(Call& call, const json::value& object, uint64_t expected, bool removal) {
   auto text = std::make_shared<const std::string>(api::encode(object));
-  if (call.dry_run) return Written{api::Object::make(*text, expected), expected == 0, removal};
+  if (call.dry_run) return Written{expected == 0 ? without_revision(object) : api::Object::make(*text, expected), expected == 0, removal};
   store::Write write{call.resource->cache->store_key(call.ns, call.name), expected, removal, removal ? nullptr : text};
   auto revision = core_.store.commit(std::move(write));
   if (revision) {
@@ -294,15 +332,24 @@ Result<Written> Engine::create_named(Call& call, json::value& object, bool apply
   return written;
 }
 
-Result<Written> Engine::create(Call& call, json::value body) {
+// A patch is told of the strict error alone.
+Result<json::value> Engine::decode_whole(Call& call, json::value body) const {
   auto decoded = decode(call, std::move(body));
+  if (decoded || !decoded.error().message().starts_with("strict decoding error")) return decoded;
+  const api::ResourceInfo& info = *call.resource->info;
+  return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " +
+                                  std::string(info.kind) + ": " + decoded.error().message()));
+}
+
+Result<Written> Engine::create(Call& call, json::value body) {
+  auto decoded = decode_whole(call, std::move(body));
   if (!decoded) return fail(decoded.error());
   const Resource& r = *call.resource;
   if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
   if (r.converted) convert(*decoded, *r.main, *r.stored);
   json::object& metadata = metadata_of(decoded->get_object());
   if (!json::get_string(metadata.if_contains("resourceVersion")).empty() && json::get_string(metadata.if_contains("resourceVersion")) != "0")
-    return fail(Status::internal("resourceVersion should not be set on objects to be created"));
+    return fail(Status(500, "", "resourceVersion should not be set on objects to be created"));
   if (call.name.empty()) call.name = json::get_string(metadata.if_contains("name"));
   std::string generate(json::get_string(metadata.if_contains("generateName")));
   bool generated = call.name.empty() && !generate.empty();
@@ -316,7 +363,7 @@ Result<Written> Engine::create(Call& call, json::value body) {
 }
 
 Result<Written> Engine::update(Call& call, json::value body) {
-  auto decoded = decode(call, std::move(body));
+  auto decoded = decode_whole(call, std::move(body));
   if (!decoded) return fail(decoded.error());
   if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
   const Resource& r = *call.resource;
@@ -325,7 +372,12 @@ Result<Written> Engine::update(Call& call, json::value body) {
   }
   if (r.converted) convert(*decoded, *r.main, *r.stored);
   bool may_create = r.strategy->creates_on_update && r.subresource().empty();
-  return write(call, [&](const ObjectPtr&) -> Result<json::value> { return *decoded; }, may_create, false);
+  const bool versioned = !json::get_string(*decoded, {"metadata", "resourceVersion"}).empty();
+  return write(call, [&](const ObjectPtr& old) -> Result<json::value> {
+    if (old && !versioned && r.subresource().empty() && needs_version(*r.stored))
+      return fail(api::invalid(r.group(), r.resource(), call.name, {api::field_invalid("metadata.resourceVersion", 0, "must be specified for an update")}));
+    return *decoded;
+  }, may_create, false);
 }
 
 Result<Written> Engine::modify(Call& call, const Change& change) {
@@ -374,7 +426,7 @@ Result<Written> Engine::remove(Call& call, const DeleteOptions& deletion) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old) return fail(missing(call));
-    if (auto done = check_preconditions(call, *old, deletion.uid, deletion.resource_version); !done) return fail(done.error());
+    if (auto done = check_deletion(call, *old, deletion); !done) return fail(done.error());
     Admission admission{core_, call, Operation::remove, nullptr, &old->value()};
     if (auto done = admit(admission); !done) return fail(done.error());
     auto written = mark_deleted(call, old, deletion);

@@ -64,6 +64,16 @@ const Label* find_label(const api::ResourceInfo& resource, std::string_view name
   return nullptr;
 }
 
+// The words depend on whether the kind has labels of its own.
+std::string unknown_label(const api::ResourceInfo& resource, const std::string& path) {
+  if (resource.resource == "jobs") return "field label \"" + path + "\" not supported for Job";
+  if (resource.resource == "resourceslices")
+    return "field label not supported for resource.k8s.io/" + std::string(resource.version) + ", Kind=ResourceSlice: " + path;
+  for (const Label& l : kLabels)
+    if (l.group == resource.group && l.resource == resource.resource) return "field label not supported: " + path;
+  return "\"" + path + "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+}
+
 }  // namespace
 
 Result<FieldMatcher> FieldMatcher::create(const api::ResourceInfo& resource, std::string_view selector) {
@@ -75,10 +85,7 @@ Result<FieldMatcher> FieldMatcher::create(const api::ResourceInfo& resource, std
     const Label* label = find_label(resource, term.path);
     // Cluster-scoped kinds have no namespace to select by, but the label is known to all.
     if (label == nullptr) {
-      return fail(Status::bad_request("Unable to find \"" + std::string(resource.group) + "/" + std::string(resource.version) +
-                                      ", Resource=" + std::string(resource.resource) +
-                                      "\" that match label selector \"\", field selector \"" + std::string(selector) +
-                                      "\": field label not supported: " + term.path));
+      return fail(Status::bad_request(unknown_label(resource, term.path)));
     }
     matcher.terms_.push_back({term.path, std::string(label->path), term.value, term.negated, false, label->absent});
   }

@@ -21,7 +21,7 @@ std::string encode_continue(const Continue& c) {
 }
 
 Result<Continue> decode_continue(std::string_view text) {
-  auto invalid = [] { return fail(Status::bad_request("continue key is not valid: expected a token that a list returned")); };
+  auto invalid = [] { return fail(Status::bad_request("invalid continue token: continue key is not valid: expected a token that a list returned")); };
   auto decoded = base64url_decode(text);
   if (!decoded) return invalid();
   auto token = json::parse(*decoded);
@@ -62,7 +62,7 @@ Result<void> check_match(const ListOptions& q) {
 }
 
 Status too_large(uint64_t asked, uint64_t current) {
-  Status status(504, "Timeout", "Too large resource version: " + std::to_string(asked) + ", current: " + std::to_string(current));
+  Status status(504, "Timeout", "Timeout: Too large resource version: " + std::to_string(asked) + ", current: " + std::to_string(current));
   status.details().causes.push_back({"ResourceVersionTooLarge", "Too large resource version", ""});
   status.details().retry_after_seconds = 1;
   return status;
@@ -128,8 +128,8 @@ Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const 
   } else if (!query.resource_version.empty()) {
     auto asked = parse_int<uint64_t>(query.resource_version);
     if (!asked) {
-      return fail(api::invalid("meta.k8s.io", "ListOptions", "",
-                               {api::field_invalid("resourceVersion", json::value(query.resource_version), "invalid resource version")}));
+      return fail(Status::bad_request("invalid resource version: resourceVersion: Invalid value: \"" + query.resource_version + "\": strconv.ParseUint: parsing \"" +
+                                      query.resource_version + "\": invalid syntax"));
     }
     if (*asked > core_.cache.revision()) return fail(too_large(*asked, core_.cache.revision()));
     // Without a match a page of an old list is exact, as it was before there was a choice.

@@ -101,9 +101,11 @@ Result<Accepted> negotiate(const http::Request& request, const Resource& resourc
   // On the same machine compressing costs more than it saves.
   accepted.gzip = request.headers.get("Accept-Encoding").find("gzip") != std::string_view::npos && !request.from_here;
   if (trim(accept).empty()) return accepted;
+  bool known = false;
   for (std::string_view text : split(accept, ',')) {
     Alternative a = parse_alternative(trim(text));
     auto encoding = encoding_of(a.type, resource);
+    known |= encoding.has_value();
     if (!encoding) continue;
     accepted.encoding = *encoding;
     if (a.as.empty()) return accepted;
@@ -113,6 +115,7 @@ Result<Accepted> negotiate(const http::Request& request, const Resource& resourc
     else continue;
     return accepted;
   }
+  if (!known) return fail(Status(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: " + std::string(kMediaTypes)));
   return fail(api::not_acceptable(kMediaTypes));
 }
 
@@ -135,7 +138,7 @@ std::string object_protobuf(const Resource& resource, const api::Object& object)
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
   if (accepted.encoding == Encoding::protobuf)
     return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value()) : object_protobuf(resource, *object);
-  if (accepted.form == Form::table) return machinery::table(*resource.stored, {object}, {}, accepted.include, true, now);
+  if (accepted.form == Form::table) return machinery::table(*resource.stored, {object}, {{"resourceVersion", std::to_string(object->revision())}}, accepted.include, true, now);
   if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
   return object_text(resource, *object);
 }
@@ -162,19 +165,26 @@ std::string encode_protobuf_list(const Resource& resource, const ListPage& page,
 }  // namespace
 
 Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now) {
-  static const auto kComma = std::make_shared<const std::string>(","), kEnd = std::make_shared<const std::string>("]}\n");
-  auto piece = [](std::string text) { return std::make_shared<const std::string>(std::move(text)); };
+  static const auto kSeparator = std::make_shared<const std::string>(",{"), kFirst = std::make_shared<const std::string>("{"),
+                    kComma = std::make_shared<const std::string>(","), kEnd = std::make_shared<const std::string>("]}\n");
+  auto piece = [](std::string text) { return http::slice(std::make_shared<const std::string>(std::move(text))); };
   if (accepted.form == Form::table) return {piece(machinery::table(*resource.stored, page.items, list_metadata(page), accepted.include, true, now))};
   if (accepted.encoding == Encoding::protobuf) return {piece(encode_protobuf_list(resource, page, accepted.form == Form::metadata))};
-  const bool metadata = accepted.form == Form::metadata, plain = !metadata && !resource.converted;
+  const bool metadata = accepted.form == Form::metadata;
+  // The items of a typed list do not say their kind.
+  const std::string said = "{\"apiVersion\":\"" + resource.main->api_version() + "\",\"kind\":\"" + std::string(resource.info->kind) + "\",";
   Body out{piece(list_head(resource, page, metadata))};
   out.reserve(2 * page.items.size() + 2);
   for (const ObjectPtr& object : page.items) {
-    if (out.size() > 1) out.push_back(kComma);
-    if (plain) out.emplace_back(object, &object->bytes());
-    else out.push_back(piece(metadata ? machinery::partial_object_metadata(*object) : object_text(resource, *object)));
+    http::Slice item = metadata ? piece(machinery::partial_object_metadata(*object))
+                       : resource.converted ? piece(object_text(resource, *object)) : http::Slice{object, object->bytes()};
+    const bool strip = item.bytes.starts_with(said);
+    if (strip) item.bytes.remove_prefix(said.size());
+    if (strip) out.push_back(http::slice(out.size() > 1 ? kSeparator : kFirst));
+    else if (out.size() > 1) out.push_back(http::slice(kComma));
+    out.push_back(std::move(item));
   }
-  out.push_back(kEnd);
+  out.push_back(http::slice(kEnd));
   return out;
 }
 
@@ -211,9 +221,9 @@ http::Headers accepted_headers(const Accepted& accepted, const std::vector<std::
 
 void compress(http::Headers& headers, Body& body) {
   size_t size = 0;
-  for (const auto& piece : body) size += piece->size();
+  for (const http::Slice& piece : body) size += piece.bytes.size();
   if (size < kWorthCompressing) return;
-  body = {std::make_shared<const std::string>(http::gzip(body))};
+  body = {http::slice(std::make_shared<const std::string>(http::gzip(body)))};
   headers.add("Content-Encoding", "gzip");
   headers.add("Vary", "Accept-Encoding");
 }
@@ -222,7 +232,7 @@ void compress(http::Headers& headers, Body& body) {
 
 void respond_as(http::Responder& responder, int code, std::string text, const Accepted& accepted, const std::vector<std::string>& warnings) {
   if (accepted.gzip && text.size() >= kWorthCompressing)
-    return respond_as(responder, code, Body{std::make_shared<const std::string>(std::move(text))}, accepted, warnings);
+    return respond_as(responder, code, Body{http::slice(std::make_shared<const std::string>(std::move(text)))}, accepted, warnings);
   responder.respond(code, accepted_headers(accepted, warnings), std::move(text));
 }
 

@@ -33,7 +33,7 @@ std::string object_protobuf(const Resource& resource, const api::Object& object)
 // One object in the accepted form.
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now);
 // A list in the accepted form, piece by piece: what is served as it is stored is not copied but shared with the cache.
-using Body = std::vector<std::shared_ptr<const std::string>>;
+using Body = std::vector<http::Slice>;
 Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now);
 
 void respond_json(http::Responder& responder, int code, std::string body, const std::vector<std::string>& warnings = {});

@@ -48,8 +48,29 @@ Result<void> read_options(Call& call, const http::Request& request, std::string_
   return fail(api::invalid("meta.k8s.io", kind, "", std::move(causes)));
 }
 
+// The beginning of a body, as the real server shows it.
+std::string summary(std::string_view body) {
+  constexpr size_t kShown = 30;
+  if (body.empty()) return "<empty>";
+  std::string shown;
+  if (body[0] == '{') shown = body.substr(0, kShown);
+  else
+    for (unsigned char c : body.substr(0, kShown)) shown += {"0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]};
+  return body.size() > kShown ? shown + " ..." : shown;
+}
+
+Status unrecognized(const Call& call, std::string_view body, const std::string& why) {
+  return Status::bad_request("the object provided is unrecognized (must be of type " + std::string(call.resource->info->kind) + "): " + why + " (" + summary(body) + ")");
+}
+
 Result<json::value> read_body(Call& call, const http::Request& request) {
   auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+  if (!body && body.error().code() == 400) return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: " + body.error().message()));
+  if (body && !body->is_object()) {
+    const char* what = body->is_array() ? "array" : body->is_string() ? "string" : body->is_bool() ? "bool" : "number";
+    return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(what) +
+                             " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"));
+  }
   if (!body) return body;
   bool json_text = request.headers.get("Content-Type").find("protobuf") == std::string_view::npos;
   if (call.field_validation == machinery::FieldValidation::ignore || !json_text) return body;
@@ -83,7 +104,7 @@ Result<DeleteOptions> read_deletion(Call& call, const http::Request& request) {
   if (orphan) d.propagation = *orphan ? "Orphan" : "Background";
   if (!d.propagation.empty() && d.propagation != "Background" && d.propagation != "Foreground" && d.propagation != "Orphan") {
     return fail(api::invalid("meta.k8s.io", "DeleteOptions", "",
-                             {api::field_not_supported("propagationPolicy", json::value(d.propagation), {"Background", "Foreground", "Orphan", "nil"})}));
+                             {api::field_not_supported("propagationPolicy", json::value(d.propagation), {"Foreground", "Background", "Orphan", "nil"})}));
   }
   return d;
 }
@@ -94,8 +115,7 @@ Result<client::PatchType> patch_type(std::string_view content_type) {
   if (media == "application/merge-patch+json") return client::PatchType::merge;
   if (media == "application/strategic-merge-patch+json") return client::PatchType::strategic;
   if (media == "application/apply-patch+yaml") return client::PatchType::apply;
-  return fail(api::unsupported_media_type(
-      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
+  return fail(Status(415, "UnsupportedMediaType", "415: Unsupported Media Type"));
 }
 
 json::value success_status(const Call& call, std::string_view uid) {
@@ -222,6 +242,8 @@ void Router::handle(http::Request& request, std::unique_ptr<http::Responder> res
   if (call.resource->namespaced()) call.ns = info.ns;
   else if (in_namespace) return respond_status(*responder, api::generic_not_found());
   call.name = info.name;
+  if (call.resource->is("", "endpoints")) call.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+  if (call.resource->is("", "componentstatuses")) call.warn("v1 ComponentStatus is deprecated in v1.19+");
   resource(std::move(call), info, request, std::move(responder));
 }
 
@@ -252,12 +274,12 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
   auto now = s_.core.clock.now();
   if (info.verb == "list") {
     auto page = s_.engine.list(call, read_list_query(request.query));
-    if (!page) return respond_status(*responder, page.error());
-    return respond_as(*responder, 200, encode_list(*call.resource, *page, *accepted, now), *accepted, {});
+    if (!page) return respond_status(*responder, page.error(), call.warnings);
+    return respond_as(*responder, 200, encode_list(*call.resource, *page, *accepted, now), *accepted, call.warnings);
   }
   auto object = s_.engine.get(call);
-  if (!object) return respond_status(*responder, object.error());
-  respond_as(*responder, 200, encode_object(*call.resource, *object, *accepted, now), *accepted, {});
+  if (!object) return respond_status(*responder, object.error(), call.warnings);
+  respond_as(*responder, 200, encode_object(*call.resource, *object, *accepted, now), *accepted, call.warnings);
 }
 
 void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
@@ -280,6 +302,7 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
     if (apply && request.query.get("fieldManager").empty()) return refuse(api::field_required("fieldManager", "is required for apply patch"));
     if (!apply && request.query.has("force")) return refuse(api::field_forbidden("force", "may not be specified for non-apply patch"));
     body = machinery::parse_body(apply ? "application/yaml" : "application/json", request.body);
+    if (!body && !apply) body = fail(Status::bad_request("error decoding patch: " + body.error().message()));
   } else {
     body = read_body(call, request);
   }

@@ -1,5 +1,7 @@
 #include "pkg/apiserver/strategy.h"
 
+#include <algorithm>
+
 namespace kcube::apiserver {
 namespace {
 
@@ -43,7 +45,7 @@ constexpr Row kRows[] = {
     {"apps", "deployments", &kWorkload},
     {"apps", "replicasets", &kWorkload},
     {"apps", "statefulsets", &kWorkload},
-    {"apps", "daemonsets", &kWorkload},
+    {"apps", "daemonsets", &kDaemonSetStrategy},
     {"autoscaling", "horizontalpodautoscalers", &kStatusOnly},
     {"batch", "jobs", &kJobStrategy},
     {"batch", "cronjobs", &kWorkload},
@@ -77,6 +79,14 @@ const Strategy& strategy_of(const api::ResourceInfo& stored) {
   for (const Row& row : kRows)
     if (row.group == stored.group && row.resource == stored.resource) return *row.strategy;
   return kPlain;
+}
+
+bool needs_version(const api::ResourceInfo& stored) {
+  constexpr std::string_view kResources[] = {
+      "apiservices", "poddisruptionbudgets", "csidrivers", "csinodes", "csistoragecapacities", "volumeattachments", "mutatingadmissionpolicybindings",
+      "mutatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations", "leases",
+      "runtimeclasses"};
+  return std::ranges::find(kResources, stored.resource) != std::end(kResources) && !stored.group.empty();
 }
 
 void keep_member(json::object& object, const json::object& old, std::string_view name) {

@@ -36,11 +36,13 @@ struct Strategy {
 };
 
 const Strategy& strategy_of(const api::ResourceInfo& stored);
+// An update must say which version it is about.
+bool needs_version(const api::ResourceInfo& stored);
 
 // The strategies with files of their own.
 extern const Strategy kPodStrategy, kServiceStrategy, kNamespaceStrategy, kNodeStrategy, kSecretStrategy, kCsrStrategy,
     kPersistentVolumeStrategy, kPersistentVolumeClaimStrategy, kIngressStrategy, kEventStrategy, kJobStrategy,
-    kApiServiceStrategy, kCrdStrategy;
+    kApiServiceStrategy, kCrdStrategy, kDaemonSetStrategy;
 
 // For strategies: `object`'s member becomes what `old` has there, or goes.
 void keep_member(json::object& object, const json::object& old, std::string_view name);

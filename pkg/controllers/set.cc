@@ -54,13 +54,17 @@ const Entry kAll[] = {
     {"ephemeral-volume", plain<make_ephemeral_volume_controller>},
 };
 
+bool is_disabled(const Options& options, std::string_view name) {
+  return std::ranges::any_of(options.disabled, [&](const std::string& d) { return d == name || d == "*"; });
+}
+
 class ControllerSetImpl final : public ControllerSet {
  public:
   ControllerSetImpl(client::Client& client, Clock& clock, const Options& options)
       : executor_({.name = "controllers", .max_threads = 16}), informers_(client, clock) {
     Context context{client, informers_, clock, executor_};
     for (const Entry& entry : kAll)
-      if (std::ranges::find(options.disabled, entry.name) == options.disabled.end()) controllers_.push_back(entry.make(context, options));
+      if (!is_disabled(options, entry.name)) controllers_.push_back(entry.make(context, options));
   }
   ~ControllerSetImpl() override { stop(); }
 

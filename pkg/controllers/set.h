@@ -20,7 +20,7 @@ struct Options {
   std::string local_path_root = "/var/lib/kcube/storage";
   // Removes such a directory when its claim is gone. Without it directories stay (which is logged).
   std::function<Result<void>(const std::string& node, const std::string& path)> remove_local_path;
-  std::vector<std::string> disabled;             // names as in kube-controller-manager: "deployment", "cronjob", …
+  std::vector<std::string> disabled;             // names as in kube-controller-manager: "deployment", "cronjob", …; "*": all
 };
 
 class ControllerSet {

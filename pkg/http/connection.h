@@ -42,7 +42,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   struct Answer {
     int status;
     Headers headers;
-    std::vector<std::shared_ptr<const std::string>> body;
+    std::vector<Slice> body;
   };
   void answer(Answer answer);
   void answer_text(int status, const Headers& headers, std::string body);

@@ -6,7 +6,7 @@
 
 namespace kcube::http {
 
-std::string gzip(const std::vector<std::shared_ptr<const std::string>>& pieces) {
+std::string gzip(const std::vector<Slice>& pieces) {
   constexpr int kLevel = 1, kGzip = 16 + MAX_WBITS, kMemory = 8;
   z_stream z{};
   KCUBE_CHECK(deflateInit2(&z, kLevel, Z_DEFLATED, kGzip, kMemory, Z_DEFAULT_STRATEGY) == Z_OK);
@@ -21,9 +21,9 @@ std::string gzip(const std::vector<std::shared_ptr<const std::string>>& pieces) 
       size = out.size() - z.avail_out;
     } while (z.avail_out == 0);
   };
-  for (const auto& piece : pieces) {
-    z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece->data()));
-    z.avail_in = static_cast<uInt>(piece->size());
+  for (const Slice& piece : pieces) {
+    z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece.bytes.data()));
+    z.avail_in = static_cast<uInt>(piece.bytes.size());
     run(Z_NO_FLUSH);
   }
   run(Z_FINISH);

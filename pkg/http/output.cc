@@ -49,12 +49,12 @@ void OutputQueue::drop(size_t bytes) {
 // `again`.
 void OutputQueue::stage() {
   while (!pieces_.empty() && staged_.size() < kRecord) {
-    const std::string& bytes = pieces_.front().bytes();
+    const std::string_view bytes = pieces_.front().bytes();
     const size_t left = bytes.size() - offset_;
     if (left >= kLarge || staged_.size() + left > kRecord) return;
     if (staged_.empty() && pieces_.size() == 1) return;  // alone: no need to copy
     if (staged_.empty()) staged_.reserve(kRecord);
-    staged_.append(bytes, offset_);
+    staged_.append(bytes.substr(offset_));
     drop(left);
   }
 }
@@ -63,7 +63,7 @@ Io OutputQueue::flush_tls(Transport& transport, size_t* sent) {
   while (!empty()) {
     if (staged_.empty()) stage();
     bool from_stage = !staged_.empty();
-    const std::string& bytes = from_stage ? staged_ : pieces_.front().bytes();
+    const std::string_view bytes = from_stage ? std::string_view(staged_) : pieces_.front().bytes();
     size_t start = from_stage ? staged_offset_ : offset_;
     iovec vector{const_cast<char*>(bytes.data()) + start, std::min(bytes.size() - start, kRecord)};
     size_t n = 0;

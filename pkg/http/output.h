@@ -7,14 +7,19 @@
 #include <string>
 #include <vector>
 
+#include "pkg/http/server.h"
 #include "pkg/http/transport.h"
 
 namespace kcube::http {
 
 struct Piece {
-  std::shared_ptr<const std::string> shared;  // when null, `text`
+  std::shared_ptr<const std::string> shared;  // or `slice`, or `text`
   std::string text;
-  const std::string& bytes() const { return shared ? *shared : text; }
+  Slice slice{};
+  std::string_view bytes() const {
+    if (slice.owner) return slice.bytes;
+    return shared ? std::string_view(*shared) : std::string_view(text);
+  }
 };
 
 class OutputQueue {

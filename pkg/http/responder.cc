@@ -40,7 +40,7 @@ class ResponderHandle final : public Responder {
   void respond(int status, Headers headers, std::string body) override {
     take()->answer_text(status, headers, std::move(body));
   }
-  void respond_shared(int status, Headers headers, std::vector<std::shared_ptr<const std::string>> body) override {
+  void respond_shared(int status, Headers headers, std::vector<Slice> body) override {
     take()->answer({status, std::move(headers), std::move(body)});
   }
   std::unique_ptr<Stream> stream(int status, Headers headers) override {
@@ -64,6 +64,11 @@ std::unique_ptr<Responder> make_responder(std::shared_ptr<Connection> connection
   return std::make_unique<ResponderHandle>(std::move(connection));
 }
 
+Slice slice(std::shared_ptr<const std::string> text) {
+  std::string_view bytes = *text;
+  return {std::move(text), bytes};
+}
+
 std::string Connection::answer_head(int status, const Headers& headers, uint64_t body_bytes) {
   if (headers.get("Connection") == "close") keep_alive_ = false;
   return response_head(status, headers, {.http10 = http10_, .keep_alive = keep_alive_, .content_length = body_bytes},
@@ -84,12 +89,12 @@ void Connection::answer_text(int status, const Headers& headers, std::string bod
 
 void Connection::answer(Answer answer) {
   uint64_t size = 0;
-  for (auto& piece : answer.body) size += piece->size();
+  for (const Slice& piece : answer.body) size += piece.bytes.size();
   std::string head = answer_head(answer.status, answer.headers, size);
   std::unique_lock lock(mail_mutex_);
   mail_.pieces.push_back({nullptr, std::move(head)});
   if (!head_method_)
-    for (auto& piece : answer.body) mail_.pieces.push_back({std::move(piece), {}});
+    for (Slice& piece : answer.body) mail_.pieces.push_back({nullptr, {}, std::move(piece)});
   mail_.complete = true;
   post_mail(lock);
 }

@@ -94,6 +94,13 @@ class Tunnel {
   virtual void close() = 0;
 };
 
+// A piece of an answer and whoever keeps its bytes alive.
+struct Slice {
+  std::shared_ptr<const void> owner;
+  std::string_view bytes;
+};
+Slice slice(std::shared_ptr<const std::string> text);
+
 // The handler's hold on the answer. Exactly one of respond(), stream() and upgrade() per request; a handler that
 // returns without any of them must have moved the Responder elsewhere (it then answers later, from any thread).
 class Responder {
@@ -101,7 +108,7 @@ class Responder {
   virtual ~Responder() = default;  // without an answer: 500
   virtual void respond(int status, Headers headers, std::string body) = 0;
   // The same without copying a body that others hold too.
-  virtual void respond_shared(int status, Headers headers, std::vector<std::shared_ptr<const std::string>> body) = 0;
+  virtual void respond_shared(int status, Headers headers, std::vector<Slice> body) = 0;
   virtual std::unique_ptr<Stream> stream(int status, Headers headers) = 0;
   // Writes `101 Switching Protocols` with `headers` (Upgrade, Connection and Sec-WebSocket-* are the caller's) and
   // hands the raw connection over.

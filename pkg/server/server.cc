@@ -1,5 +1,7 @@
 #include "pkg/server/server.h"
 
+#include <algorithm>
+
 #include "pkg/apiserver/apiserver.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
@@ -145,6 +147,7 @@ class ServerImpl final : public Server {
     c.remove_local_path = [this](const std::string& node, const std::string& path) { return remove_local_path(node, path); };
     controllers_ = controllers::ControllerSet::create(*controllers_client_, clock_, std::move(c));
     controllers_->start();
+    if (std::ranges::find(options_.disabled_controllers, "scheduler") != options_.disabled_controllers.end()) return;
     scheduler_ = scheduler::Scheduler::create(*scheduler_client_, clock_, {});
     scheduler_->start();
   }

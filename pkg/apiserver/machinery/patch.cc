@@ -10,7 +10,8 @@ namespace {
 
 constexpr size_t kMaxOperations = 10'000;
 
-Status does_not_apply(std::string message) { return {422, "Invalid", std::move(message)}; }
+// Which operation failed is not said.
+Status does_not_apply() { return {422, "Invalid", "the server rejected our request due to an error in our request"}; }
 
 // --- JSON Pointer (RFC 6901) ---
 Result<std::vector<std::string>> pointer(std::string_view text) {
@@ -74,8 +75,7 @@ class JsonPatch {
 
  private:
   static std::unexpected<Status> missing(std::string_view op, const std::vector<std::string>& path) {
-    return fail(does_not_apply("the server rejected our request due to an error in our request: " + std::string(op) +
-                               " operation does not apply: doc is missing path: \"/" + join(path, "/") + "\": missing value"));
+    return fail(does_not_apply());
   }
 
   Result<void> add(const std::vector<std::string>& path, const json::value& value) {
@@ -126,7 +126,7 @@ class JsonPatch {
     json::value* target = walk(root_, path, path.size());
     bool equal = target == nullptr ? value.is_null() : *target == value;
     if (equal) return {};
-    return fail(does_not_apply("the server rejected our request due to an error in our request: testing value /" + join(path, "/") + " failed"));
+    return fail(does_not_apply());
   }
 
   json::value& root_;
@@ -319,7 +319,7 @@ class StrategicMerge {
 
 Result<json::value> json_patch(const json::value& object, const json::value& operations) {
   if (!operations.is_array()) return fail(Status::bad_request("error decoding patch: json: cannot unmarshal " +
-                                                              std::string(operations.is_object() ? "object" : "value") + " into Go value of type jsonpatch.Patch"));
+                                                              std::string(operations.is_object() ? "object" : "value") + " into Go value of type []handlers.jsonPatchOp"));
   if (operations.get_array().size() > kMaxOperations)
     return fail(Status(413, "RequestEntityTooLarge", "The allowed maximum operations in a JSON patch is 10000, got " +
                                                          std::to_string(operations.get_array().size())));

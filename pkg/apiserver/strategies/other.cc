@@ -119,8 +119,28 @@ Result<void> create_crd(json::object& object, Write&) {
   return {};
 }
 
+// How often the template has changed, in the annotation that old clients read.
+constexpr const char* kTemplateGeneration = "deprecated.daemonset.template.generation";
+
+json::value& template_generation(json::object& object) { return json::ensure_object(json::ensure_object(object, "metadata"), "annotations")[kTemplateGeneration]; }
+
+Result<void> create_daemon_set(json::object& object, Write&) {
+  template_generation(object) = "1";
+  return {};
+}
+
+Result<void> update_daemon_set(json::object& object, const json::object& old, Write&) {
+  const json::value* before = json::find(json::find(old.if_contains("metadata"), "annotations"), kTemplateGeneration);
+  auto count = parse_int<int64_t>(json::get_string(before)).value_or(0);
+  const json::value *now = json::find(object.if_contains("spec"), "template"), *was = json::find(old.if_contains("spec"), "template");
+  const bool changed = now != nullptr && was != nullptr && *now != *was;
+  template_generation(object) = std::to_string(changed ? count + 1 : count);
+  return {};
+}
+
 }  // namespace
 
+const Strategy kDaemonSetStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .prepare_create = create_daemon_set, .prepare_update = update_daemon_set};
 const Strategy kNamespaceStrategy{.has_status = true,
                                   .prepare_create = create_namespace,
                                   .prepare_update = keep_finalizers,

@@ -247,10 +247,10 @@ TEST(Server, HeadHasLengthButNoBody) {
 TEST(Server, LargeSharedBodiesArriveWhole) {
   auto piece = std::make_shared<const std::string>(100000, 'a');
   TestServer test([&](Request&, std::unique_ptr<Responder> responder) {
-    std::vector<std::shared_ptr<const std::string>> body;
+    std::vector<Slice> body;
     for (int i = 0; i < 100; ++i) {
-      body.push_back(piece);
-      body.push_back(std::make_shared<const std::string>(","));
+      body.push_back(slice(piece));
+      body.push_back(slice(std::make_shared<const std::string>(",")));
     }
     responder->respond_shared(200, {}, std::move(body));
   });
