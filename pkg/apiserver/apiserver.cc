@@ -1,6 +1,7 @@
 #include "pkg/apiserver/apiserver.h"
 
 #include "pkg/apiserver/bootstrap.h"
+#include "pkg/apiserver/extension/definitions.h"
 #include "pkg/apiserver/local_backend.h"
 #include "pkg/apiserver/router.h"
 #include "pkg/apiserver/service_allocator.h"
@@ -22,7 +23,8 @@ class ServerImpl final : public Server {
         authenticator_(cache_, clock, *signer_, options_.issuer),
         reviews_(engine_, authenticator_),
         connector_(core_, {options_.ca_pem, options_.kubelet_client.certificate_pem, options_.kubelet_client.key_pem, "", true}),
-        documents_(api::Schema::builtin(), authenticator_, options_.version, options_.ca_pem) {}
+        documents_(api::Schema::builtin(), authenticator_, options_.version, options_.ca_pem),
+        definitions_(engine_, cache_, {[this](const extension::CustomResources& all) { serve_custom(all); }, [this](const ResourceCache& cache) { http_hub_->end_watches(cache); }}) {}
   ~ServerImpl() override { stop(); }
 
   Result<void> open() {
@@ -44,6 +46,7 @@ class ServerImpl final : public Server {
     }
     local_ = make_local_backend(engine_, reviews_, *local_hub_);
     router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, reviews_, connector_, authenticator_, authorizer_, documents_});
+    definitions_.start();
     return bootstrap(engine_, {options_.ca_pem, options_.advertise_address, http_->port()});
   }
 
@@ -54,6 +57,7 @@ class ServerImpl final : public Server {
   void stop() override {
     if (http_) http_->stop(std::chrono::milliseconds(500));
     connector_.stop();
+    definitions_.stop();
     if (http_hub_) http_hub_->stop();
     if (local_hub_) local_hub_->stop();
   }
@@ -62,10 +66,19 @@ class ServerImpl final : public Server {
   Result<void> set_certificate(const http::TlsOptions& tls) override { return http_->set_certificate(tls); }
 
  private:
+  void serve_custom(const extension::CustomResources& all) {
+    auto resources = std::make_shared<Registry::Dynamic>();
+    for (const auto& one : all) one->add_to(*resources, one);
+    registry_.set_dynamic(std::move(resources));
+    documents_.set_custom(all);
+  }
+
   // The store's writer thread.
   void on_events(std::vector<EventPtr> events) {
-    for (const EventPtr& event : events)
+    for (const EventPtr& event : events) {
       if (event->cache == services_) allocator_.observe(*event);
+      definitions_.observe(*event);
+    }
     auto shared = std::make_shared<const std::vector<EventPtr>>(std::move(events));
     std::lock_guard lock(hubs_mutex_);
     if (local_hub_) local_hub_->publish(shared);
@@ -84,6 +97,7 @@ class ServerImpl final : public Server {
   Reviews reviews_;
   Connector connector_;
   Documents documents_;
+  extension::Definitions definitions_;
   const ResourceCache* services_ = nullptr;
   std::mutex hubs_mutex_;
   std::unique_ptr<Hub> local_hub_, http_hub_;

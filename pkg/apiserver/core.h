@@ -36,7 +36,7 @@ struct Core {
 // One authenticated request about one resource.
 struct Call {
   auth::User user;
-  const Resource* resource = nullptr;
+  ResourcePtr resource;
   std::string ns, name;              // `ns` is empty for cluster-scoped resources
   bool dry_run = false;
   bool trusted = false;              // a part of this process: authorization does not apply

@@ -22,6 +22,20 @@ bool Documents::is_public(std::string_view path) {
   return path == "/version" || path == "/version/" || path == "/cacerts";
 }
 
+void Documents::set_custom(extension::CustomResources custom) {
+  std::vector<const api::ResourceInfo*> resources;
+  for (const api::ResourceInfo& info : schema_.resources()) resources.push_back(&info);
+  for (const auto& one : custom) {
+    for (const auto& version : one->versions()) {
+      if (!version->served) continue;
+      resources.push_back(&version->info);
+      if (version->has_status) resources.push_back(&version->status_info);
+      if (version->has_scale) resources.push_back(&version->scale_info);
+    }
+  }
+  served_.store(std::make_shared<const Served>(Served{Discovery(resources), std::move(custom)}));
+}
+
 bool Documents::health(const http::Request& request, http::Responder& responder) const {
   for (std::string_view h : kHealth) {
     std::string_view path = request.path;
@@ -87,8 +101,9 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
     respond_json(responder, 200, version_json());
     return true;
   }
+  auto served = served_.load();
   if (Discovery::wants_aggregated(request.headers.get("Accept"))) {
-    if (const std::string* text = discovery_.aggregated(path)) {
+    if (const std::string* text = served->discovery.aggregated(path)) {
       http::Headers headers;
       headers.add("Content-Type", Discovery::kAggregatedType);
       headers.add("Vary", "Accept");
@@ -99,7 +114,7 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
       return true;
     }
   }
-  if (const std::string* text = discovery_.legacy(path)) {
+  if (const std::string* text = served->discovery.legacy(path)) {
     respond_json(responder, 200, *text);
     return true;
   }

@@ -83,6 +83,15 @@ void Hub::remove(WatchId id) {
   arrived_.notify_one();
 }
 
+void Hub::end_watches(const ResourceCache& cache) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    queue_.push_back({nullptr, 0, nullptr, &cache});
+  }
+  arrived_.notify_one();
+}
+
 void Hub::run() {
   set_thread_name(name_);
   std::unique_lock lock(mutex_);
@@ -110,6 +119,12 @@ void Hub::run() {
 void Hub::handle(Command command) {
   if (command.add) start_watcher(std::move(command.add));
   if (command.remove != 0) drop(command.remove, false);
+  if (command.end != nullptr) {
+    std::vector<WatchId> ended;
+    for (const auto& [id, w] : watchers_)
+      if (w->spec.cache == command.end) ended.push_back(id);
+    for (WatchId id : ended) drop(id, true);
+  }
   if (!command.events) return;
   for (const EventPtr& event : *command.events) dispatch(event);
 }

@@ -89,6 +89,8 @@ class Hub {
   using WatchId = uint64_t;
   WatchId add(WatchSpec spec, std::shared_ptr<Receiver> receiver);
   void remove(WatchId id);
+  // Ends every watch of a resource: what it was started on has changed, and a client has to begin anew.
+  void end_watches(const ResourceCache& cache);
   size_t watchers() const { return count_.load(std::memory_order_relaxed); }
 
  private:
@@ -109,6 +111,7 @@ class Hub {
     std::unique_ptr<Watcher> add;
     WatchId remove = 0;
     std::shared_ptr<const std::vector<EventPtr>> events;
+    const ResourceCache* end = nullptr;
   };
 
   void run();

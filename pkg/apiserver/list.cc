@@ -4,6 +4,7 @@
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/engine.h"
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
@@ -108,12 +109,26 @@ ListPage page_of(const SnapshotPtr& snapshot, const Call& call, const Selection&
 }  // namespace
 
 Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const {
+  auto page = list_stored(call, query);
+  if (!page || call.resource->custom == nullptr) return page;
+  bool changed = false;
+  for (ObjectPtr& item : page->items) {
+    auto served = call.resource->custom->read(item);
+    if (!served) return fail(served.error());
+    changed |= *served != item;
+    item = std::move(*served);
+  }
+  if (changed) page->whole = nullptr;
+  return page;
+}
+
+Result<ListPage> Engine::list_stored(const Call& call, const ListOptions& query) const {
   if (auto done = check_match(query); !done) return fail(done.error());
   Selection selection;
   auto labels = api::LabelSelector::parse(query.label_selector);
   if (!labels) return fail(labels.error());
   selection.labels = std::move(*labels);
-  auto fields = FieldMatcher::create(*call.resource->info, query.field_selector);
+  auto fields = FieldMatcher::create(*call.resource, query.field_selector);
   if (!fields) return fail(fields.error());
   selection.fields = std::move(*fields);
   if (call.resource->cache == nullptr) return ListPage{};

@@ -5,6 +5,7 @@
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/conversion.h"
+#include "pkg/apiserver/extension/table.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/base/strings.h"
@@ -132,10 +133,16 @@ std::string object_protobuf(const Resource& resource, const api::Object& object)
   return machinery::encode_protobuf(*resource.info->type, copy);
 }
 
+std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& items, const json::object& list_metadata, machinery::IncludeObject include,
+                       bool with_columns, SystemTime now) {
+  if (resource.custom != nullptr) return extension::table(*resource.custom, items, list_metadata, include, with_columns, now);
+  return machinery::table(*resource.stored, items, list_metadata, include, with_columns, now);
+}
+
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
   if (accepted.encoding == Encoding::protobuf)
     return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value()) : object_protobuf(resource, *object);
-  if (accepted.form == Form::table) return machinery::table(*resource.stored, {object}, {}, accepted.include, true, now);
+  if (accepted.form == Form::table) return table_text(resource, {object}, {}, accepted.include, true, now);
   if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
   return object_text(resource, *object);
 }
@@ -164,7 +171,7 @@ std::string encode_protobuf_list(const Resource& resource, const ListPage& page,
 Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now) {
   static const auto kComma = std::make_shared<const std::string>(","), kEnd = std::make_shared<const std::string>("]}\n");
   auto piece = [](std::string text) { return std::make_shared<const std::string>(std::move(text)); };
-  if (accepted.form == Form::table) return {piece(machinery::table(*resource.stored, page.items, list_metadata(page), accepted.include, true, now))};
+  if (accepted.form == Form::table) return {piece(table_text(resource, page.items, list_metadata(page), accepted.include, true, now))};
   if (accepted.encoding == Encoding::protobuf) return {piece(encode_protobuf_list(resource, page, accepted.form == Form::metadata))};
   const bool metadata = accepted.form == Form::metadata, plain = !metadata && !resource.converted;
   Body out{piece(list_head(resource, page, metadata))};

@@ -110,7 +110,7 @@ void check_finalizers(const ResourceInfo& r, const json::value* metadata, std::v
       causes.push_back(api::field_invalid("metadata.finalizers", f, problem));
     std::string path = "metadata.finalizers[" + std::to_string(i++) + "]";
     if (name.find('/') == std::string_view::npos && name != "orphan" && name != "foregroundDeletion" &&
-        name != "kubernetes" && r.group != "apiextensions.k8s.io") {
+        name != "kubernetes" && r.group != "apiextensions.k8s.io" && !r.custom) {
       causes.push_back(
           api::field_invalid(path, f, "name is neither a standard finalizer name nor is it fully qualified"));
     }

@@ -1,0 +1,215 @@
+#include "pkg/apiserver/extension/custom_resource.h"
+
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/extension/values.h"
+#include "pkg/apiserver/strategy.h"
+#include "pkg/base/strings.h"
+
+namespace kcube::apiserver::extension {
+namespace {
+
+const Strategy kCustom{.has_generation = true, .generation_by_status = true, .empty_status = false};
+const Strategy kCustomWithStatus{.has_status = true, .has_generation = true, .empty_status = false, .metadata_by_status = false};
+
+constexpr std::string_view kMainVerbs[] = {"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"};
+constexpr std::string_view kPartVerbs[] = {"get", "patch", "update"};
+
+// ".spec.replicas" as the accessors take it.
+std::string dotted(std::string_view path) { return std::string(path.starts_with('.') ? path.substr(1) : path); }
+
+const api::Type& envelope_type() {
+  static const api::Field metadata{.name = "metadata", .kind = api::FieldKind::message, .type = api::Schema::builtin().find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")};
+  static const api::Type type = [] {
+    api::Type t;
+    t.fields = std::span(&metadata, 1);
+    return t;
+  }();
+  return type;
+}
+
+// Metadata is typed, wherever it stands. Unknown members are named beneath `path`.
+Result<void> decode_metadata(json::object& object, const std::string& path, std::vector<std::string>& unknown) {
+  json::value* metadata = object.if_contains("metadata");
+  if (metadata == nullptr) return {};
+  if (metadata->is_null()) {
+    object.erase("metadata");
+    return {};
+  }
+  auto checked = machinery::check_types(json::object{{"metadata", std::move(*metadata)}}, envelope_type(), machinery::FieldValidation::warn);
+  if (!checked) return fail(checked.error());
+  *metadata = std::move(checked->value.get_object()["metadata"]);
+  for (const std::string& text : checked->warnings) {
+    size_t quote = text.find('"');
+    unknown.push_back(path + text.substr(quote + 1, text.size() - quote - 2));
+  }
+  return {};
+}
+
+Result<void> decode_embedded(json::value& value, const Structural& schema, const std::string& path, std::vector<std::string>& unknown) {
+  if (value.is_array() && schema.items) {
+    size_t i = 0;
+    for (json::value& item : value.get_array())
+      if (auto done = decode_embedded(item, *schema.items, path + "[" + std::to_string(i++) + "]", unknown); !done) return done;
+    return {};
+  }
+  if (!value.is_object()) return {};
+  std::string prefix = path.empty() ? "" : path + ".";
+  if (schema.embedded)
+    if (auto done = decode_metadata(value.get_object(), prefix, unknown); !done) return done;
+  for (auto& m : value.get_object()) {
+    const Structural* part = schema.member(json::view(m.key()));
+    if (part == nullptr) continue;
+    if (auto done = decode_embedded(m.value(), *part, prefix + std::string(m.key()), unknown); !done) return done;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<json::value> CustomVersion::decode(Call& call, json::value body, bool with_defaults) const {
+  std::vector<std::string> unknown;
+  if (auto done = decode_metadata(body.get_object(), "", unknown); !done)
+    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + name + "\" cannot be handled as a " + std::string(info.kind) + ": " + done.error().message()));
+  bool report = call.field_validation != machinery::FieldValidation::ignore;
+  prune(body, schema, true, report ? &unknown : nullptr);
+  if (auto done = decode_embedded(body, schema, "", unknown); !done) return fail(done.error());
+  if (report) {
+    std::vector<std::string> texts;
+    for (const std::string& field : call.duplicates) texts.push_back("duplicate field \"" + field + "\"");
+    std::ranges::sort(unknown);
+    for (const std::string& field : unknown) texts.push_back("unknown field \"" + field + "\"");
+    if (call.field_validation == machinery::FieldValidation::strict && !texts.empty())
+      return fail(Status::bad_request("strict decoding error: " + join(texts, ", ")));
+    for (std::string& text : texts) call.warn(std::move(text));
+  }
+  if (with_defaults) apply_defaults(body, schema);
+  if (!warning.empty()) call.warn(warning);
+  return body;
+}
+
+Result<ObjectPtr> CustomVersion::read(const ObjectPtr& stored) const {
+  // Written under this very schema, and in this version: encode() writes apiVersion first.
+  if (stored->revision() > owner->since() && stored->bytes().starts_with(head)) return stored;
+  json::value copy = stored->value();
+  auto converted = owner->convert(copy, *this);
+  if (!converted) return fail(converted.error());
+  prune(copy, schema, true, nullptr);
+  apply_defaults(copy, schema);
+  if (!*converted && copy == stored->value()) return stored;
+  return api::Object::make(api::encode(copy), stored->revision());
+}
+
+std::vector<Cause> CustomVersion::validate(const json::value& object, const json::value* old, std::string_view subresource) const {
+  return validate_values(*this, object, old, subresource);
+}
+
+// --- The whole definition ---------------------------------------------------------------------------------------------
+
+std::shared_ptr<const CustomResource> CustomResource::create(const json::value& definition, ResourceCache* cache, uint64_t since) {
+  std::shared_ptr<CustomResource> made(new CustomResource());
+  made->name_ = json::get_string(definition, {"metadata", "name"});
+  made->uid_ = json::get_string(definition, {"metadata", "uid"});
+  made->spec_ = *json::at(&definition, {"spec"});
+  made->accepted_ = *json::at(&definition, {"status", "acceptedNames"});
+  made->terminating_ = json::at(&definition, {"metadata", "deletionTimestamp"}) != nullptr;
+  made->group_ = json::get_string(definition, {"spec", "group"});
+  made->plural_ = json::get_string(definition, {"spec", "names", "plural"});
+  made->cache_ = cache;
+  made->since_ = since;
+  for (const json::value& version : json::get_array(json::at(&definition, {"spec", "versions"}))) made->add_version(definition, version);
+  return made;
+}
+
+void CustomResource::add_version(const json::value& definition, const json::value& version) {
+  CustomVersion& v = *versions_.emplace_back(std::make_unique<CustomVersion>());
+  v.owner = this;
+  v.name = json::get_string(version, {"name"});
+  v.api_version = group_ + "/" + v.name;
+  v.head = "{\"apiVersion\":\"" + v.api_version + "\"";
+  v.served = json::get_bool(version, {"served"});
+  v.storage = json::get_bool(version, {"storage"});
+  if (v.storage) storage_ = &v;
+  const json::value& names = *json::at(&definition, {"status", "acceptedNames"});
+  std::string_view kind = keep(std::string(json::get_string(names, {"kind"})));
+  if (json::get_bool(version, {"deprecated"})) {
+    v.warning = json::get_string(version, {"deprecationWarning"});
+    if (v.warning.empty()) v.warning = v.api_version + " " + std::string(kind) + " is deprecated";
+  }
+  if (const json::value* schema = json::at(&version, {"schema", "openAPIV3Schema"})) v.open_api = *schema;
+  v.schema = Structural::from_json(v.open_api);
+  if (json::get_bool(definition, {"spec", "preserveUnknownFields"})) v.schema.preserve_unknown = true;
+  for (const json::value& c : json::get_array(json::find(&version, "additionalPrinterColumns"))) {
+    auto text = [&](std::string_view member) { return std::string(json::get_string(json::find(&c, member))); };
+    v.columns.push_back({text("name"), text("type"), text("format"), text("description"), text("jsonPath"), static_cast<int>(json::get_int(c, {"priority"}))});
+  }
+  for (const json::value& f : json::get_array(json::find(&version, "selectableFields"))) v.selectable.push_back(dotted(json::get_string(f, {"jsonPath"})));
+  v.has_status = json::at(&version, {"subresources", "status"}) != nullptr;
+  if (const json::value* scale = json::at(&version, {"subresources", "scale"})) {
+    v.has_scale = true;
+    v.scale = {dotted(json::get_string(*scale, {"specReplicasPath"})), dotted(json::get_string(*scale, {"statusReplicasPath"})), dotted(json::get_string(*scale, {"labelSelectorPath"}))};
+  }
+
+  api::ResourceInfo& info = v.info;
+  info.group = group_;
+  info.version = v.name;
+  info.resource = plural_;
+  info.kind = kind;
+  info.kind_group = group_;
+  info.kind_version = v.name;
+  info.namespaced = json::get_string(definition, {"spec", "scope"}) == "Namespaced";
+  info.custom = true;
+  info.singular = keep(std::string(json::get_string(names, {"singular"})));
+  for (const json::value& s : json::get_array(json::find(&names, "shortNames"))) info.short_names.push_back(keep(std::string(json::get_string(&s))));
+  for (const json::value& s : json::get_array(json::find(&names, "categories"))) info.categories.push_back(keep(std::string(json::get_string(&s))));
+  info.verbs.assign(std::begin(kMainVerbs), std::end(kMainVerbs));
+  info.type = v.types.build(v.schema);
+  const Strategy* strategy = v.has_status ? &kCustomWithStatus : &kCustom;
+  v.main = {.info = &v.info, .main = &v.info, .stored = &v.info, .cache = cache_, .strategy = strategy, .custom = &v};
+
+  v.status_info = info;
+  v.status_info.subresource = "status";
+  v.status_info.singular = {};
+  v.status_info.short_names.clear();
+  v.status_info.categories.clear();
+  v.status_info.verbs.assign(std::begin(kPartVerbs), std::end(kPartVerbs));
+  v.status = v.main;
+  v.status.info = &v.status_info;
+
+  v.scale_info = v.status_info;
+  v.scale_info.subresource = "scale";
+  v.scale_info.kind = "Scale";
+  v.scale_info.kind_group = "autoscaling";
+  v.scale_info.kind_version = "v1";
+  v.scale_info.type = api::Schema::builtin().find_type("io.k8s.api.autoscaling.v1.Scale");
+  v.scaled = v.main;
+  v.scaled.info = &v.scale_info;
+}
+
+void CustomResource::add_to(Registry::Dynamic& resources, const std::shared_ptr<const CustomResource>& self) const {
+  auto add = [&](const Resource& resource, std::string_view version, std::string_view subresource) {
+    resources[Registry::name_of(group_, version, plural_, subresource)] = ResourcePtr(self, &resource);
+  };
+  for (const auto& version : versions_) {
+    if (!version->served) continue;
+    add(version->main, version->name, "");
+    if (version->has_status) add(version->status, version->name, "status");
+    if (version->has_scale) add(version->scaled, version->name, "scale");
+  }
+  add(storage_->main, "", "");
+}
+
+bool CustomResource::is_of(const json::value& definition) const {
+  return uid_ == json::get_string(definition, {"metadata", "uid"}) && terminating_ == (json::at(&definition, {"metadata", "deletionTimestamp"}) != nullptr) &&
+         spec_ == *json::at(&definition, {"spec"}) && accepted_ == *json::at(&definition, {"status", "acceptedNames"});
+}
+
+bool CustomResource::is_current(const api::Object& stored) const { return stored.bytes().starts_with(storage_->head); }
+
+Result<bool> CustomResource::convert(json::value& object, const CustomVersion& to) const {
+  json::object& o = object.get_object();
+  if (json::get_string(o.if_contains("apiVersion")) == to.api_version) return false;
+  o["apiVersion"] = to.api_version;
+  return true;
+}
+
+}  // namespace kcube::apiserver::extension
