@@ -26,7 +26,8 @@ json::object& metadata_of(json::object& object) { return json::ensure_object(obj
 
 machinery::ApplyOptions manager_options(const Call& call, SystemTime now, bool force) {
   std::string sub(call.resource->subresource());
-  return {call.field_manager, force, sub, call.resource->main->api_version(), now};
+  return {call.field_manager, force, sub, call.resource->main->api_version(), now,
+          call.resource->custom == nullptr || call.resource->strategy->has_status};
 }
 
 // What the server alone decides: taken over from the object as it is.
@@ -171,7 +172,13 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
   json::object& object = body.get_object();
   std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
   std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
-  if (kind.empty() && version.empty()) {
+  const bool custom = call.resource->custom != nullptr && call.resource->subresource() != "scale";
+  if (custom && !kind.empty() && version != wanted) {
+    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
+  } else if (custom && !kind.empty() && kind != info.kind) {
+    std::string name(json::get_string(body, {"metadata", "name"}));
+    return fail(api::invalid(info.group, kind, name, {api::field_invalid("kind", json::value(kind), "must be " + std::string(info.kind))}));
+  } else if (kind.empty() && version.empty()) {
     object["kind"] = json::key(info.kind);
     object["apiVersion"] = wanted;
   } else if (kind.empty()) {
@@ -185,7 +192,7 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
     object["apiVersion"] = wanted;
   }
   if (info.type == nullptr) return body;
-  if (call.resource->custom != nullptr && call.resource->subresource() != "scale") return call.resource->custom->decode(call, std::move(body), empty == machinery::Empty::drop);
+  if (custom) return call.resource->custom->decode(call, std::move(body), empty == machinery::Empty::drop);
   auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation, empty);
   std::string twice;
   for (const std::string& field : call.duplicates) twice += (twice.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");

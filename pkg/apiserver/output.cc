@@ -40,6 +40,7 @@ Alternative parse_alternative(std::string_view text) {
 std::string list_head(const Resource& resource, const ListPage& page, bool metadata_only) {
   std::string head = "{\"kind\":\"";
   if (metadata_only) head += "PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
+  else if (resource.custom != nullptr) head += std::string(resource.custom->owner->list_kind()) + "\",\"apiVersion\":\"" + resource.info->api_version() + "\"";
   else head += std::string(resource.info->kind) + "List\",\"apiVersion\":\"" + resource.info->api_version() + "\"";
   head += ",\"metadata\":{\"resourceVersion\":\"" + std::to_string(page.revision) + "\"";
   if (!page.continue_token.empty()) {

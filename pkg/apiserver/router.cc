@@ -230,6 +230,7 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
   const Resource& r = *call.resource;
   if (r.custom != nullptr && r.custom->owner->terminating() && info.verb == "create")
     return respond_status(*responder, Status(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"));
+  if (r.custom != nullptr && !r.custom->warning.empty()) call.warn(r.custom->warning);
   if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
   bool needs_namespace = r.namespaced() && call.ns.empty();
   if (needs_namespace && (!call.name.empty() || info.verb == "create" || info.verb == "deletecollection"))
@@ -256,11 +257,11 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
   if (info.verb == "list") {
     auto page = s_.engine.list(call, read_list_query(request.query));
     if (!page) return respond_status(*responder, page.error());
-    return respond_as(*responder, 200, encode_list(*call.resource, *page, *accepted, now), *accepted, {});
+    return respond_as(*responder, 200, encode_list(*call.resource, *page, *accepted, now), *accepted, call.warnings);
   }
   auto object = s_.engine.get(call);
   if (!object) return respond_status(*responder, object.error());
-  respond_as(*responder, 200, encode_object(*call.resource, *object, *accepted, now), *accepted, {});
+  respond_as(*responder, 200, encode_object(*call.resource, *object, *accepted, now), *accepted, call.warnings);
 }
 
 void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {

@@ -17,13 +17,8 @@ constexpr std::string_view kPartVerbs[] = {"get", "patch", "update"};
 // ".spec.replicas" as the accessors take it.
 std::string dotted(std::string_view path) { return std::string(path.starts_with('.') ? path.substr(1) : path); }
 
-const api::Type& envelope_type() {
-  static const api::Field metadata{.name = "metadata", .kind = api::FieldKind::message, .type = api::Schema::builtin().find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")};
-  static const api::Type type = [] {
-    api::Type t;
-    t.fields = std::span(&metadata, 1);
-    return t;
-  }();
+const api::Type& metadata_type() {
+  static const api::Type& type = *api::Schema::builtin().find_type("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
   return type;
 }
 
@@ -35,12 +30,12 @@ Result<void> decode_metadata(json::object& object, const std::string& path, std:
     object.erase("metadata");
     return {};
   }
-  auto checked = machinery::check_types(json::object{{"metadata", std::move(*metadata)}}, envelope_type(), machinery::FieldValidation::warn);
+  auto checked = machinery::check_types(std::move(*metadata), metadata_type(), machinery::FieldValidation::warn);
   if (!checked) return fail(checked.error());
-  *metadata = std::move(checked->value.get_object()["metadata"]);
+  *metadata = std::move(checked->value);
   for (const std::string& text : checked->warnings) {
     size_t quote = text.find('"');
-    unknown.push_back(path + text.substr(quote + 1, text.size() - quote - 2));
+    unknown.push_back(path + "metadata." + text.substr(quote + 1, text.size() - quote - 2));
   }
   return {};
 }
@@ -66,25 +61,40 @@ Result<void> decode_embedded(json::value& value, const Structural& schema, const
 
 }  // namespace
 
+void CustomVersion::add_infos(std::vector<const api::ResourceInfo*>& infos) const {
+  infos.push_back(&info);
+  if (has_status) infos.push_back(&status_info);
+  if (has_scale) infos.push_back(&scale_info);
+}
+
 Result<json::value> CustomVersion::decode(Call& call, json::value body, bool with_defaults) const {
-  std::vector<std::string> unknown;
-  if (auto done = decode_metadata(body.get_object(), "", unknown); !done)
-    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + name + "\" cannot be handled as a " + std::string(info.kind) + ": " + done.error().message()));
-  bool report = call.field_validation != machinery::FieldValidation::ignore;
-  prune(body, schema, true, report ? &unknown : nullptr);
-  if (auto done = decode_embedded(body, schema, "", unknown); !done) return fail(done.error());
-  if (report) {
+  std::string cannot = std::string(info.kind) + " in version \"" + name + "\" cannot be handled as a " + std::string(info.kind) + ": ";
+  std::vector<std::string> unknown, pruned, embedded;
+  if (auto done = decode_metadata(body.get_object(), "", unknown); !done) return fail(Status::bad_request(cannot + done.error().message()));
+  prune(body, schema, true, &pruned);
+  if (auto done = decode_embedded(body, schema, "", embedded); !done) return fail(Status::bad_request(cannot + done.error().message()));
+  for (auto* more : {&pruned, &embedded}) {
+    std::ranges::sort(*more);
+    unknown.insert(unknown.end(), more->begin(), more->end());
+  }
+  if (!with_defaults && !unknown.empty()) return fail(undeclared(call, unknown));
+  if (call.field_validation != machinery::FieldValidation::ignore) {
     std::vector<std::string> texts;
     for (const std::string& field : call.duplicates) texts.push_back("duplicate field \"" + field + "\"");
-    std::ranges::sort(unknown);
     for (const std::string& field : unknown) texts.push_back("unknown field \"" + field + "\"");
-    if (call.field_validation == machinery::FieldValidation::strict && !texts.empty())
-      return fail(Status::bad_request("strict decoding error: " + join(texts, ", ")));
+    if (call.field_validation == machinery::FieldValidation::strict && !texts.empty()) return fail(Status::bad_request(cannot + "strict decoding error: " + join(texts, ", ")));
     for (std::string& text : texts) call.warn(std::move(text));
   }
   if (with_defaults) apply_defaults(body, schema);
-  if (!warning.empty()) call.warn(warning);
   return body;
+}
+
+// Server-side apply knows no unknown fields: nobody could own them.
+Status CustomVersion::undeclared(const Call& call, const std::vector<std::string>& fields) const {
+  std::string of = (call.ns.empty() ? "" : call.ns + "/") + call.name + "; " + api_version + ", Kind=" + std::string(info.kind);
+  std::string text = fields.size() == 1 ? "" : "errors:";
+  for (const std::string& field : fields) text += (fields.size() == 1 ? "." : "\n  .") + field + ": field not declared in schema";
+  return Status::internal("failed to create typed patch object (" + of + "): " + text);
 }
 
 Result<ObjectPtr> CustomVersion::read(const ObjectPtr& stored) const {

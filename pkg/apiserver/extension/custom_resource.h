@@ -43,9 +43,12 @@ struct CustomVersion {
   api::ResourceInfo info, status_info, scale_info;
   Resource main, status, scaled;
 
+  // Of the resource and its subresources.
+  void add_infos(std::vector<const api::ResourceInfo*>& infos) const;
   // The body of a request, with apiVersion and kind: what the schema does not know is reported as `call` wants it and
   // dropped, defaults are set unless it is a configuration to apply.
   Result<json::value> decode(Call& call, json::value body, bool with_defaults) const;
+  Status undeclared(const Call& call, const std::vector<std::string>& fields) const;
   // A stored object as this version shows it: converted, pruned and defaulted where it was written under another schema.
   Result<ObjectPtr> read(const ObjectPtr& stored) const;
   // What is wrong with it. `old` is null for a creation.
@@ -61,6 +64,7 @@ class CustomResource {
   const std::string& name() const { return name_; }            // of the definition
   const std::string& group() const { return group_; }
   std::string_view plural() const { return plural_; }
+  std::string_view list_kind() const { return json::get_string(accepted_, {"listKind"}); }
   const std::string& uid() const { return uid_; }
   // Whether it was made from this state of the definition, as far as that matters here.
   bool is_of(const json::value& definition) const;

@@ -44,6 +44,7 @@ class Checker {
 
   void check(const Structural& s, const json::value& v, const json::value* old, const std::string& path) {
     if (old != nullptr && *old == v) return;
+    ++visited_;
     check_type(s, v, path);
     if (v.is_null()) {
       check_enum(s, v, path);
@@ -65,76 +66,79 @@ class Checker {
     std::string wanted = s.int_or_string ? "integer,string" : s.type;
     if (wanted.empty()) return;
     if (v.is_null()) {
-      if (!s.nullable) mismatch(path, wanted, v, actual);
+      if (!s.nullable) mismatch(path, wanted, actual);
       return;
     }
     if (s.int_or_string ? actual == "integer" || actual == "string" || (actual == "number" && is_integral(v)) : actual == wanted) return;
     if (wanted == "number" && actual == "integer") return;
     if (wanted == "integer" && actual == "number" && is_integral(v)) return;
-    mismatch(path, wanted, v, actual);
+    mismatch(path, wanted, actual);
   }
 
-  void mismatch(const std::string& path, std::string_view wanted, const json::value& v, std::string_view actual) {
+  void mismatch(const std::string& path, std::string_view wanted, std::string_view actual) {
     std::string text = path + " in body must be of type " + std::string(wanted) + ": \"" + std::string(actual) + "\"";
-    causes_.push_back(api::field_type_invalid(path, v.is_object() || v.is_array() || v.is_null() ? json::value(json::key(actual)) : v, text));
+    causes_.push_back(api::field_type_invalid(path, json::value(json::key(actual)), text));
   }
 
-  std::vector<Cause> alone(const Structural& s, const json::value& v, const std::string& path) {
-    std::vector<Cause> found;
-    Checker(found).check(s, v, nullptr, path);
-    return found;
+  struct Attempt {
+    std::vector<Cause> causes;
+    size_t visited = 0;
+  };
+  static Attempt attempt(const Structural& s, const json::value& v, const std::string& path) {
+    Attempt a;
+    Checker checker(a.causes);
+    checker.check(s, v, nullptr, path);
+    a.visited = checker.visited_;
+    return a;
   }
 
-  // The branch that comes nearest speaks for all.
-  static void keep_best(std::vector<Cause>& best, bool& has, std::vector<Cause> found) {
-    if (has && found.size() >= best.size()) return;
-    best = std::move(found);
-    has = true;
+  // The branch that got furthest speaks for all, the first of equals.
+  static void keep_best(Attempt& best, Attempt other) {
+    if (best.visited == 0 || other.visited > best.visited) best = std::move(other);
   }
 
-  void root_invalid(const std::string& text) { causes_.push_back(api::field_invalid("", json::value(""), text)); }
+  void root_invalid(const std::string& text) { causes_.push_back(api::field_invalid("<nil>", json::value(""), text)); }
 
   void check_logic(const Structural& s, const json::value& v, const std::string& path) {
     std::string quoted = "\"" + path + "\"";
     if (!s.any_of.empty()) {
-      std::vector<Cause> best;
-      bool any = false, has = false;
+      Attempt best;
+      bool any = false;
       for (const Structural& part : s.any_of) {
-        auto found = alone(part, v, path);
-        any = any || found.empty();
-        keep_best(best, has, std::move(found));
+        Attempt one = attempt(part, v, path);
+        any = any || one.causes.empty();
+        keep_best(best, std::move(one));
       }
       if (!any) {
         root_invalid(quoted + " must validate at least one schema (anyOf)");
-        add(best);
+        add(best.causes);
       }
     }
     if (!s.one_of.empty()) {
-      std::vector<Cause> best;
-      bool has = false;
+      Attempt best;
       size_t valid = 0;
       for (const Structural& part : s.one_of) {
-        auto found = alone(part, v, path);
-        valid += found.empty();
-        if (!found.empty()) keep_best(best, has, std::move(found));
+        Attempt one = attempt(part, v, path);
+        valid += one.causes.empty();
+        if (!one.causes.empty()) keep_best(best, std::move(one));
       }
       if (valid != 1) {
         root_invalid(quoted + " must validate one and only one schema (oneOf). " + (valid == 0 ? std::string("Found none valid") : "Found " + std::to_string(valid) + " valid alternatives"));
-        if (valid == 0) add(best);
+        if (valid == 0) add(best.causes);
       }
     }
     if (!s.all_of.empty()) {
       size_t valid = 0;
       std::vector<Cause> all;
       for (const Structural& part : s.all_of) {
-        auto found = alone(part, v, path);
-        valid += found.empty();
-        all.insert(all.end(), found.begin(), found.end());
+        Attempt one = attempt(part, v, path);
+        valid += one.causes.empty();
+        all.insert(all.end(), one.causes.begin(), one.causes.end());
       }
       add(all);
       if (valid != s.all_of.size()) root_invalid(quoted + " must validate all the schemas (allOf)" + (valid == 0 ? ". None validated" : ""));
     }
-    if (s.negated && alone(*s.negated, v, path).empty()) root_invalid(quoted + " must not validate the schema (not)");
+    if (s.negated && attempt(*s.negated, v, path).causes.empty()) root_invalid(quoted + " must not validate the schema (not)");
   }
 
   void add(const std::vector<Cause>& found) { causes_.insert(causes_.end(), found.begin(), found.end()); }
@@ -205,6 +209,7 @@ class Checker {
   }
 
   std::vector<Cause>& causes_;
+  size_t visited_ = 0;   // values that a schema was asked about
 };
 
 }  // namespace

@@ -125,8 +125,10 @@ void add_stored_version(json::object& definition) {
 }
 
 // What follows from the names that are given. Source: CustomResourceDefinitionNames in the API reference.
-void default_crd_names(json::object& definition) {
+void default_crd(json::object& definition) {
   json::object& spec = json::ensure_object(definition, "spec");
+  json::object& conversion = json::ensure_object(spec, "conversion");
+  if (json::get_string(conversion.if_contains("strategy")).empty()) conversion["strategy"] = "None";
   json::object& names = json::ensure_object(spec, "names");
   std::string kind(json::get_string(names.if_contains("kind")));
   if (kind.empty()) return;
@@ -135,14 +137,14 @@ void default_crd_names(json::object& definition) {
 }
 
 Result<void> create_crd(json::object& object, Write&) {
-  object.erase("status");
-  default_crd_names(object);
+  object["status"] = json::object{{"acceptedNames", json::object{{"kind", ""}, {"plural", ""}}}};
+  default_crd(object);
   add_stored_version(object);
   return {};
 }
 
 Result<void> update_crd(json::object& object, const json::object&, Write&) {
-  default_crd_names(object);
+  default_crd(object);
   add_stored_version(object);
   return {};
 }
