@@ -299,6 +299,9 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, const Objec
   const json::value& before = old->value();
   json::object* incoming = &fresh.get_object();
   const json::value* metadata = incoming->if_contains("metadata");
+  if (r.custom != nullptr && json::get_string(json::find(metadata, "resourceVersion")).empty()) {
+    return fail(api::invalid(r.group(), r.resource(), call.name, {api::field_invalid("metadata.resourceVersion", json::value(0), "must be specified for an update")}));
+  }
   auto checked = check_preconditions(call, *old, json::get_string(json::find(metadata, "uid")), json::get_string(json::find(metadata, "resourceVersion")));
   if (!checked) return fail(checked.error());
   if (r.subresource() == "status") {

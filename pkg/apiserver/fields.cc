@@ -82,6 +82,7 @@ Result<FieldMatcher> FieldMatcher::create(const Resource& served, std::string_vi
       continue;
     }
     // Cluster-scoped kinds have no namespace to select by, but the label is known to all.
+    if (label == nullptr && served.custom != nullptr) return fail(Status::bad_request("field label not supported: " + term.path));
     if (label == nullptr) {
       return fail(Status::bad_request("Unable to find \"" + std::string(resource.group) + "/" + std::string(resource.version) +
                                       ", Resource=" + std::string(resource.resource) +

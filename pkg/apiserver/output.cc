@@ -143,7 +143,7 @@ std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& i
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
   if (accepted.encoding == Encoding::protobuf)
     return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value()) : object_protobuf(resource, *object);
-  if (accepted.form == Form::table) return table_text(resource, {object}, {}, accepted.include, true, now);
+  if (accepted.form == Form::table) return table_text(resource, {object}, {{"resourceVersion", std::to_string(object->revision())}}, accepted.include, true, now);
   if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
   return object_text(resource, *object);
 }

@@ -279,7 +279,7 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
   if (patch) {
     type = patch_type(request.headers.get("Content-Type"));
     if (call.resource->custom != nullptr && (!type || *type == client::PatchType::strategic))
-      type = fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor"));
+      type = fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"));
     if (!type) return respond_status(responder, type.error());
     bool apply = *type == client::PatchType::apply;
     auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)})); };

@@ -48,7 +48,7 @@ json::value to_scale(const Resource& resource, const json::value& object) {
 
 Result<json::value> from_scale(const Resource& resource, const json::value& object, const json::value& scale) {
   int64_t replicas = json::get_int(scale, {"spec", "replicas"});
-  if (replicas < 0) {
+  if (replicas < 0 && resource.custom == nullptr) {
     return fail(api::invalid("autoscaling", "Scale", json::get_string(object, {"metadata", "name"}),
                              {api::field_invalid("spec.replicas", json::value(replicas), "must be greater than or equal to 0")}));
   }
@@ -56,7 +56,7 @@ Result<json::value> from_scale(const Resource& resource, const json::value& obje
   if (resource.custom != nullptr) set_path(made, resource.custom->scale.spec_replicas, replicas);
   else json::ensure_path(made, {"spec"})["replicas"] = replicas;
   json::object& metadata = json::ensure_path(made, {"metadata"});
-  metadata.erase("resourceVersion");
+  if (resource.custom == nullptr) metadata.erase("resourceVersion");
   for (const char* name : {"resourceVersion", "uid"})
     if (const json::value* v = json::at(&scale, {"metadata", name}); v != nullptr && !json::get_string(v).empty()) metadata[name] = *v;
   return made;

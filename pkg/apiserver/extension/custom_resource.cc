@@ -59,6 +59,31 @@ Result<void> decode_embedded(json::value& value, const Structural& schema, const
   return {};
 }
 
+// As the real server prints a value in such a message.
+std::string shown(const json::value& v) {
+  if (v.is_string()) return "string";
+  return "&value.valueUnstructured{Value:" + json::serialize(v) + "}";
+}
+
+// Where the kind of a value is another than the schema's.
+void find_mismatches(const json::value& v, const Structural& s, const std::string& path, std::vector<std::string>& problems) {
+  if (v.is_null() || s.int_or_string) return;
+  auto expect = [&](bool fits, std::string_view what) {
+    if (!fits) problems.push_back(path + ": expected " + std::string(what) + ", got " + shown(v));
+    return fits;
+  };
+  if (s.type == "string") expect(v.is_string(), "string");
+  if (s.type == "boolean") expect(v.is_bool(), "boolean");
+  if (s.type == "integer" || s.type == "number") expect(v.is_number(), "numeric (int or float)");
+  if (s.type == "array" && expect(v.is_array(), "list") && s.items) {
+    size_t i = 0;
+    for (const json::value& item : v.get_array()) find_mismatches(item, *s.items, path + "[" + std::to_string(i++) + "]", problems);
+  }
+  if (s.type != "object" || !expect(v.is_object(), "map")) return;
+  for (const auto& m : v.get_object())
+    if (const Structural* part = s.member(json::view(m.key()))) find_mismatches(m.value(), *part, path + "." + std::string(m.key()), problems);
+}
+
 }  // namespace
 
 void CustomVersion::add_infos(std::vector<const api::ResourceInfo*>& infos) const {
@@ -77,7 +102,12 @@ Result<json::value> CustomVersion::decode(Call& call, json::value body, bool wit
     std::ranges::sort(*more);
     unknown.insert(unknown.end(), more->begin(), more->end());
   }
-  if (!with_defaults && !unknown.empty()) return fail(undeclared(call, unknown));
+  if (!with_defaults) {
+    std::vector<std::string> problems;
+    for (const std::string& field : unknown) problems.push_back("." + field + ": field not declared in schema");
+    find_mismatches(body, schema, "", problems);
+    if (!problems.empty()) return fail(untyped(call.name, problems));
+  }
   if (call.field_validation != machinery::FieldValidation::ignore) {
     std::vector<std::string> texts;
     for (const std::string& field : call.duplicates) texts.push_back("duplicate field \"" + field + "\"");
@@ -89,12 +119,13 @@ Result<json::value> CustomVersion::decode(Call& call, json::value body, bool wit
   return body;
 }
 
-// Server-side apply knows no unknown fields: nobody could own them.
-Status CustomVersion::undeclared(const Call& call, const std::vector<std::string>& fields) const {
-  std::string of = (call.ns.empty() ? "" : call.ns + "/") + call.name + "; " + api_version + ", Kind=" + std::string(info.kind);
-  std::string text = fields.size() == 1 ? "" : "errors:";
-  for (const std::string& field : fields) text += (fields.size() == 1 ? "." : "\n  .") + field + ": field not declared in schema";
-  return Status::internal("failed to create typed patch object (" + of + "): " + text);
+// A configuration to apply has to fit the schema, or nobody could own its fields.
+Status CustomVersion::untyped(const std::string& object, const std::vector<std::string>& problems) const {
+  std::string text = "failed to create typed patch object (/" + object + "; " + api_version + ", Kind=" + std::string(info.kind) + "): ";
+  if (problems.size() == 1) return {500, "", text + problems.front()};
+  text += "errors:";
+  for (const std::string& problem : problems) text += "\n  " + problem;
+  return {500, "", text};
 }
 
 Result<ObjectPtr> CustomVersion::read(const ObjectPtr& stored) const {

@@ -48,7 +48,7 @@ struct CustomVersion {
   // The body of a request, with apiVersion and kind: what the schema does not know is reported as `call` wants it and
   // dropped, defaults are set unless it is a configuration to apply.
   Result<json::value> decode(Call& call, json::value body, bool with_defaults) const;
-  Status undeclared(const Call& call, const std::vector<std::string>& fields) const;
+  Status untyped(const std::string& object, const std::vector<std::string>& problems) const;
   // A stored object as this version shows it: converted, pruned and defaulted where it was written under another schema.
   Result<ObjectPtr> read(const ObjectPtr& stored) const;
   // What is wrong with it. `old` is null for a creation.

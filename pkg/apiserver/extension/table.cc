@@ -21,14 +21,11 @@ json::value cell(const PrinterColumn& column, const std::vector<const json::valu
     if (!parse_calendar_time(json::view(v.get_string()), t)) return "<unknown>";
     return machinery::age_of(json::view(v.get_string()), now);
   }
-  // Several values are shown as one list.
-  std::string text;
-  for (const json::value* one : found) text += (text.empty() ? "" : ",") + plain(*one);
-  return json::value(found.size() == 1 ? plain(v) : text);
+  return json::value(plain(v));
 }
 
 json::array definitions(const std::vector<PrinterColumn>& columns) {
-  json::array out{json::object{{"name", "Name"}, {"type", "string"}, {"format", "name"}, {"description", "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated."}, {"priority", 0}}};
+  json::array out{json::object{{"name", "Name"}, {"type", "string"}, {"format", "name"}, {"description", "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"}, {"priority", 0}}};
   for (const PrinterColumn& c : columns) {
     std::string description = c.description.empty() ? "Custom resource definition column (in JSONPath format): " + c.path : c.description;
     out.push_back(json::object{{"name", c.name}, {"type", c.type}, {"format", c.format}, {"description", description}, {"priority", c.priority}});
