@@ -26,7 +26,7 @@ class ServerImpl final : public Server {
         reviews_(engine_, authenticator_),
         connector_(core_, {options_.ca_pem, options_.kubelet_client.certificate_pem, options_.kubelet_client.key_pem, "", true}),
         documents_(api::Schema::builtin(), authenticator_, options_.version, options_.ca_pem),
-        definitions_(engine_, cache_, {[this](const extension::CustomResources& all) { serve_custom(all); }, [this](const ResourceCache& cache) { http_hub_->end_watches(cache); }}) {}
+        definitions_(engine_, cache_, webhooks_, {[this](const extension::CustomResources& all) { serve_custom(all); }, [this](const ResourceCache& cache) { end_watches(cache); }}) {}
   ~ServerImpl() override { stop(); }
 
   Result<void> open() {
@@ -45,9 +45,10 @@ class ServerImpl final : public Server {
       std::lock_guard lock(hubs_mutex_);
       local_hub_ = std::make_unique<Hub>("watch-local", cache_, core_.store);
       http_hub_ = std::make_unique<Hub>("watch-http", cache_, core_.store);
+      converting_hub_ = std::make_unique<Hub>("watch-convert", cache_, core_.store);
     }
     local_ = make_local_backend(engine_, reviews_, *local_hub_);
-    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, reviews_, connector_, authenticator_, authorizer_, documents_});
+    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, reviews_, connector_, authenticator_, authorizer_, documents_});
     definitions_.start();
     return bootstrap(engine_, {options_.ca_pem, options_.advertise_address, http_->port()});
   }
@@ -61,6 +62,7 @@ class ServerImpl final : public Server {
     connector_.stop();
     definitions_.stop();
     if (http_hub_) http_hub_->stop();
+    if (converting_hub_) converting_hub_->stop();
     if (local_hub_) local_hub_->stop();
   }
   client::LocalBackend& local() override { return *local_; }
@@ -75,6 +77,11 @@ class ServerImpl final : public Server {
     documents_.set_custom(all);
   }
 
+  void end_watches(const ResourceCache& cache) {
+    http_hub_->end_watches(cache);
+    converting_hub_->end_watches(cache);
+  }
+
   // The store's writer thread.
   void on_events(std::vector<EventPtr> events) {
     for (const EventPtr& event : events) {
@@ -85,6 +92,7 @@ class ServerImpl final : public Server {
     std::lock_guard lock(hubs_mutex_);
     if (local_hub_) local_hub_->publish(shared);
     if (http_hub_) http_hub_->publish(shared);
+    if (converting_hub_ && !converting_hub_->idle()) converting_hub_->publish(shared);
   }
 
   const Options options_;
@@ -103,7 +111,7 @@ class ServerImpl final : public Server {
   extension::Definitions definitions_;
   const ResourceCache* services_ = nullptr;
   std::mutex hubs_mutex_;
-  std::unique_ptr<Hub> local_hub_, http_hub_;
+  std::unique_ptr<Hub> local_hub_, http_hub_, converting_hub_;
   std::unique_ptr<client::LocalBackend> local_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<http::Server> http_;   // last: its threads end before what they use

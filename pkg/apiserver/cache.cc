@@ -31,6 +31,11 @@ ObjectPtr ResourceCache::get(std::string_view ns, std::string_view name) const {
   return it == objects_.end() ? nullptr : it->second;
 }
 
+bool ResourceCache::is_at(const api::Object& object) const {
+  ObjectPtr now = get(object.namespace_(), object.name());
+  return now && now->revision() == object.revision();
+}
+
 size_t ResourceCache::size() const {
   std::shared_lock lock(mutex_);
   return objects_.size();

@@ -57,6 +57,8 @@ class ResourceCache {
   ObjectPtr get(std::string_view ns, std::string_view name) const;
   SnapshotPtr snapshot() const;
   size_t size() const;
+  // Whether this is the present state of that object.
+  bool is_at(const api::Object& object) const;
   uint64_t changed() const { return changed_.load(std::memory_order_acquire); }
 
   // Events after `revision`, oldest first; false when the window no longer reaches that far back.

@@ -56,7 +56,6 @@ class Engine {
   Core& core() { return core_; }
 
  private:
-  Result<ListPage> list_stored(const Call& call, const ListOptions& query) const;
   // Makes the candidate from the object as it is (null: absent).
   using Transform = std::function<Result<json::value>(const ObjectPtr& old)>;
   Result<Written> write(Call& call, const Transform& transform, bool may_create, bool apply);

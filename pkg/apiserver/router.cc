@@ -251,7 +251,9 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
   if (watch && call.resource->cache != nullptr) {
     auto spec = read_watch(call, request.query, s_.core.cache.revision());
     if (!spec) return respond_status(*responder, spec.error());
-    return serve_watch(s_.hub, std::move(*spec), call.resource, *accepted, s_.core.clock, request, std::move(responder));
+    const auto* custom = call.resource->custom;
+    Hub& hub = custom != nullptr && custom->owner->converts_by_webhook() ? s_.converting : s_.hub;
+    return serve_watch(hub, std::move(*spec), call.resource, *accepted, s_.core.clock, request, std::move(responder));
   }
   auto now = s_.core.clock.now();
   if (info.verb == "list") {

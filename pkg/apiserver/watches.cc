@@ -63,18 +63,7 @@ std::string encode_frame(const Resource& resource, const Accepted& accepted, con
   return machinery::protobuf_watch_event(type_name(d.type), object());
 }
 
-std::string encode(const Resource& resource, const Accepted& accepted, Clock& clock, Delivery d, bool with_columns) {
-  std::optional<Status> failure;
-  if (resource.custom != nullptr && d.object) {
-    auto served = resource.custom->read(d.object);
-    if (served) {
-      d.object = std::move(*served);
-    } else {
-      failure = served.error();
-      d.type = Type::error;
-      d.error = &*failure;
-    }
-  }
+std::string encode(const Resource& resource, const Accepted& accepted, Clock& clock, const Delivery& d, bool with_columns) {
   if (accepted.encoding == Encoding::protobuf) return encode_frame(resource, accepted, d);
   if (d.type == Type::bookmark) return event_text(d.type, json::serialize(bookmark_object(resource, accepted, d)));
   if (d.type == Type::error) return event_text(d.type, json::serialize(api::to_json(*d.error)));
@@ -155,6 +144,7 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   auto fields = FieldMatcher::create(*call.resource, query.get("fieldSelector"));
   if (!fields) return fail(fields.error());
   spec.fields = std::move(*fields);
+  if (call.resource->custom != nullptr) spec.view = [resource = call.resource](const ObjectPtr& object) { return resource->custom->read(object); };
   if (spec.name.empty()) spec.name = spec.fields.bound("metadata.name");
   std::string_view version = query.get("resourceVersion");
   auto revision = parse_int<uint64_t>(version.empty() ? "0" : version);

@@ -128,16 +128,53 @@ Status CustomVersion::untyped(const std::string& object, const std::vector<std::
   return {500, "", text};
 }
 
+ObjectPtr ReadMemory::find(uint64_t revision) const {
+  std::lock_guard lock(mutex_);
+  auto it = objects_.find(revision);
+  return it == objects_.end() ? nullptr : it->second;
+}
+
+void ReadMemory::keep(uint64_t revision, ObjectPtr object) {
+  constexpr size_t kLimit = 1024;
+  std::lock_guard lock(mutex_);
+  if (objects_.size() >= kLimit) objects_.clear();
+  objects_[revision] = std::move(object);
+}
+
 Result<ObjectPtr> CustomVersion::read(const ObjectPtr& stored) const {
-  // Written under this very schema, and in this version: encode() writes apiVersion first.
-  if (stored->revision() > owner->since() && stored->bytes().starts_with(head)) return stored;
-  json::value copy = stored->value();
-  auto converted = owner->convert(copy, *this);
-  if (!converted) return fail(converted.error());
-  prune(copy, schema, true, nullptr);
-  apply_defaults(copy, schema);
-  if (!*converted && copy == stored->value()) return stored;
-  return api::Object::make(api::encode(copy), stored->revision());
+  std::vector<ObjectPtr> one{stored};
+  if (auto done = read_all(one); !done) return fail(done.error());
+  return std::move(one.front());
+}
+
+Result<void> CustomVersion::read_all(std::vector<ObjectPtr>& objects) const {
+  struct Work {
+    ObjectPtr* place;
+    json::value copy;
+  };
+  std::deque<Work> works;
+  std::vector<json::value*> copies;
+  for (ObjectPtr& object : objects) {
+    // Written under this very schema, and in this version: encode() writes apiVersion first.
+    if (object->revision() > owner->since() && object->bytes().starts_with(head)) continue;
+    if (ObjectPtr known = memory.find(object->revision())) {
+      object = std::move(known);
+      continue;
+    }
+    Work& work = works.emplace_back(Work{&object, object->value()});
+    copies.push_back(&work.copy);
+  }
+  if (works.empty()) return {};
+  if (auto done = owner->convert(copies, *this); !done) return done;
+  for (Work& work : works) {
+    ObjectPtr stored = *work.place;
+    prune(work.copy, schema, true, nullptr);
+    apply_defaults(work.copy, schema);
+    if (!(work.copy == stored->value())) *work.place = api::Object::make(api::encode(work.copy), stored->revision());
+    // A dry run's object has no revision of its own.
+    if (owner->cache()->is_at(*stored)) memory.keep(stored->revision(), *work.place);
+  }
+  return {};
 }
 
 std::vector<Cause> CustomVersion::validate(const json::value& object, const json::value* old, std::string_view subresource) const {
@@ -146,11 +183,13 @@ std::vector<Cause> CustomVersion::validate(const json::value& object, const json
 
 // --- The whole definition ---------------------------------------------------------------------------------------------
 
-std::shared_ptr<const CustomResource> CustomResource::create(const json::value& definition, ResourceCache* cache, uint64_t since) {
+std::shared_ptr<const CustomResource> CustomResource::create(const json::value& definition, ResourceCache* cache, uint64_t since, WebhookClient& webhooks) {
   std::shared_ptr<CustomResource> made(new CustomResource());
   made->name_ = json::get_string(definition, {"metadata", "name"});
   made->uid_ = json::get_string(definition, {"metadata", "uid"});
   made->spec_ = *json::at(&definition, {"spec"});
+  if (const json::value* conversion = json::at(&definition, {"spec", "conversion"})) made->conversion_ = *conversion;
+  made->webhooks_ = &webhooks;
   made->accepted_ = *json::at(&definition, {"status", "acceptedNames"});
   made->terminating_ = json::at(&definition, {"metadata", "deletionTimestamp"}) != nullptr;
   made->group_ = json::get_string(definition, {"spec", "group"});
@@ -245,12 +284,5 @@ bool CustomResource::is_of(const json::value& definition) const {
 }
 
 bool CustomResource::is_current(const api::Object& stored) const { return stored.bytes().starts_with(storage_->head); }
-
-Result<bool> CustomResource::convert(json::value& object, const CustomVersion& to) const {
-  json::object& o = object.get_object();
-  if (json::get_string(o.if_contains("apiVersion")) == to.api_version) return false;
-  o["apiVersion"] = to.api_version;
-  return true;
-}
 
 }  // namespace kcube::apiserver::extension

@@ -6,10 +6,13 @@
 
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "pkg/apiserver/core.h"
+#include "pkg/apiserver/extension/conversion.h"
 #include "pkg/apiserver/extension/field_types.h"
 #include "pkg/apiserver/extension/structural.h"
 
@@ -26,6 +29,18 @@ struct ScalePaths {
   std::string spec_replicas, status_replicas, selector;   // in dots: "spec.replicas"; selector may be empty
 };
 
+// Objects as one version shows them, by the revision that they were written at: whoever reads an old object again does not
+// convert it again. Bounded.
+class ReadMemory {
+ public:
+  ObjectPtr find(uint64_t revision) const;
+  void keep(uint64_t revision, ObjectPtr object);
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<uint64_t, ObjectPtr> objects_;
+};
+
 // One version of it.
 struct CustomVersion {
   const CustomResource* owner = nullptr;
@@ -39,6 +54,7 @@ struct CustomVersion {
   std::vector<std::string> selectable;     // "spec.color"
   bool has_status = false, has_scale = false;
   ScalePaths scale;
+  mutable ReadMemory memory;
   FieldTypes types;
   api::ResourceInfo info, status_info, scale_info;
   Resource main, status, scaled;
@@ -51,6 +67,8 @@ struct CustomVersion {
   Status untyped(const std::string& object, const std::vector<std::string>& problems) const;
   // A stored object as this version shows it: converted, pruned and defaulted where it was written under another schema.
   Result<ObjectPtr> read(const ObjectPtr& stored) const;
+  // Of many, in at most one call of a conversion webhook. In place.
+  Result<void> read_all(std::vector<ObjectPtr>& objects) const;
   // What is wrong with it. `old` is null for a creation.
   std::vector<Cause> validate(const json::value& object, const json::value* old, std::string_view subresource) const;
 };
@@ -59,7 +77,8 @@ class CustomResource {
  public:
   // `definition` is a CustomResourceDefinition that has its names and is established; objects written after `since` have
   // been through its schema.
-  static std::shared_ptr<const CustomResource> create(const json::value& definition, ResourceCache* cache, uint64_t since);
+  // `webhooks` outlives it.
+  static std::shared_ptr<const CustomResource> create(const json::value& definition, ResourceCache* cache, uint64_t since, WebhookClient& webhooks);
 
   const std::string& name() const { return name_; }            // of the definition
   const std::string& group() const { return group_; }
@@ -78,10 +97,11 @@ class CustomResource {
 
   // Whether it lies in the store as it would be written now, in the storage version.
   bool is_current(const api::Object& stored) const;
-  // From one version to another; false when nothing had to change.
-  Result<bool> convert(json::value& object, const CustomVersion& to) const;
+  // From whatever version each is of, by the strategy of the definition. In place.
+  Result<void> convert(std::vector<json::value*> objects, const CustomVersion& to) const { return convert_objects(conversion_, std::move(objects), to, *webhooks_); }
   // What is stored for `object`, which is of some version.
-  Result<void> to_storage(json::value& object) const { auto done = convert(object, *storage_); return done ? Result<void>() : fail(done.error()); }
+  Result<void> to_storage(json::value& object) const { return convert({&object}, *storage_); }
+  bool converts_by_webhook() const { return json::get_string(conversion_, {"strategy"}) == "Webhook"; }
 
  private:
   CustomResource() = default;
@@ -89,7 +109,8 @@ class CustomResource {
   std::string_view keep(std::string text) { return strings_.emplace_back(std::move(text)); }
 
   std::string name_, group_, uid_, plural_;
-  json::value spec_, accepted_;
+  json::value spec_, accepted_, conversion_;
+  WebhookClient* webhooks_ = nullptr;
   bool terminating_ = false;
   ResourceCache* cache_ = nullptr;
   uint64_t since_ = 0;

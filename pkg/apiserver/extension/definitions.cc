@@ -40,7 +40,8 @@ bool is_terminating(const json::value& definition) { return json::at(&definition
 
 }  // namespace
 
-Definitions::Definitions(Engine& engine, Cache& cache, Hooks hooks) : engine_(engine), cache_(cache), hooks_(std::move(hooks)) {}
+Definitions::Definitions(Engine& engine, Cache& cache, WebhookClient& webhooks, Hooks hooks)
+    : engine_(engine), cache_(cache), webhooks_(webhooks), hooks_(std::move(hooks)) {}
 
 Definitions::~Definitions() { stop(); }
 
@@ -135,7 +136,7 @@ void Definitions::serve(const std::string& name, const json::value& definition) 
     }
     cache = *opened;
   }
-  served_[name] = CustomResource::create(definition, cache, cache_.revision());
+  served_[name] = CustomResource::create(definition, cache, cache_.revision(), webhooks_);
   if (!thread_.joinable()) return;   // at the start all are published at once
   publish();
   hooks_.end_watches(*cache);

@@ -28,7 +28,7 @@ class Definitions {
     std::function<void(const CustomResources&)> serve;          // everything that is served from now on, in the order of names
     std::function<void(const ResourceCache&)> end_watches;      // what they were started on has changed or gone
   };
-  Definitions(Engine& engine, Cache& cache, Hooks hooks);
+  Definitions(Engine& engine, Cache& cache, WebhookClient& webhooks, Hooks hooks);
   ~Definitions();
   // Serves what is established already, then follows.
   void start();
@@ -50,6 +50,7 @@ class Definitions {
 
   Engine& engine_;
   Cache& cache_;
+  WebhookClient& webhooks_;
   const Hooks hooks_;
   const ResourceCache* definitions_ = nullptr;
 
