@@ -286,6 +286,8 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     metadata_of(o)["generation"] = json::get_int(*old, {"metadata", "generation"}) + 1;
   auto causes = machinery::validate_metadata(*r.stored, object, old);
   for (Cause& cause : machinery::validate(r.subresource() == "scale" ? *r.stored : main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));
+  if (r.strategy->validate != nullptr)
+    for (Cause& cause : r.strategy->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (r.custom != nullptr)
     for (Cause& cause : r.custom->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (!causes.empty()) return abandoned(api::invalid(r.stored->kind_group, r.stored->kind, call.name, std::move(causes)));

@@ -32,6 +32,8 @@ struct Strategy {
   Result<void> (*prepare_update)(json::object& object, const json::object& old, Write& write) = nullptr;
   // By subresource `write.call.resource->subresource()` other than status and scale: `object` holds what the caller sent.
   Result<void> (*prepare_subresource)(json::object& object, const json::object& old, Write& write) = nullptr;
+  // Rules beyond machinery::validate().
+  std::vector<Cause> (*validate)(const json::value& object, const json::value* old, std::string_view subresource) = nullptr;
   // When the write was refused or failed after prepare_create or prepare_update: gives back what they took.
   void (*abandon)(const json::object& object, const json::object* old, Write& write) = nullptr;
   // When an object that stays for its finalizers or its grace is first deleted: what else changes with that.

@@ -96,6 +96,34 @@ json::object gvk(std::string_view group, std::string_view version, std::string_v
   return {{"group", str(group)}, {"kind", str(kind)}, {"version", str(version)}};
 }
 
+// What people ask about by `kubectl explain` most, on kinds of every sort.
+struct Description {
+  std::string_view field, text;
+};
+constexpr Description kMetadataDescriptions[] = {
+    {"annotations", "Annotations is a map of values that tools keep with an object. They are not queryable."},
+    {"creationTimestamp", "CreationTimestamp is a timestamp of the server time when this object was created. It is set by the system, in RFC3339 form and UTC."},
+    {"deletionGracePeriodSeconds", "Number of seconds that this object may take to end before it is removed. Only set when deletionTimestamp is set as well."},
+    {"deletionTimestamp", "DeletionTimestamp is the time at and after which this object will be deleted. It is set by the server when deletion is asked for."},
+    {"finalizers", "Must be empty before the object is removed. Each entry names who will do something first, and remove it."},
+    {"generateName", "GenerateName is a prefix for a unique name that the server makes when no name is given."},
+    {"generation", "A number that counts the states of the desired state. Set by the system."},
+    {"labels", "Map of keys and values to organize and select objects by."},
+    {"managedFields", "ManagedFields maps who manages what part of the object, in which version. For server-side apply."},
+    {"name", "Name must be unique within a namespace. It cannot be changed."},
+    {"namespace", "Namespace is the space within which the name is unique. It cannot be changed."},
+    {"ownerReferences", "Objects that this one depends on. When all of them are gone it is garbage collected."},
+    {"resourceVersion", "An opaque value by which clients can tell whether an object has changed, and watch from there."},
+    {"selfLink", "No longer set by the system."},
+    {"uid", "UID is unique in time and space. It is made by the server at creation and never changes."},
+};
+std::string_view description_of(const Type& type, std::string_view field) {
+  if (type.short_name != "ObjectMeta") return {};
+  for (const Description& d : kMetadataDescriptions)
+    if (d.field == field) return d.text;
+  return {};
+}
+
 json::object type_schema(const Type& type, Dialect dialect) {
   json::object out;
   if (type.scalar != FieldKind::message) {
@@ -105,7 +133,9 @@ json::object type_schema(const Type& type, Dialect dialect) {
     json::object properties;
     json::array required;
     for (const Field& field : type.fields) {
-      properties[json::key(field.name)] = field_schema(field, dialect);
+      json::object property = field_schema(field, dialect);
+      if (std::string_view text = description_of(type, field.name); !text.empty()) property["description"] = str(text);
+      properties[json::key(field.name)] = std::move(property);
       if (field.required) required.push_back(str(field.name));
     }
     if (!required.empty()) out["required"] = std::move(required);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/extension/definition_rules.h"
 #include "pkg/apiserver/extension/names.h"
 #include "pkg/apiserver/strategy.h"
 #include "pkg/base/strings.h"
@@ -174,6 +175,6 @@ const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
 const Strategy kEventStrategy{.creates_on_update = true};
 const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .prepare_create = create_job};
 const Strategy kApiServiceStrategy{.has_status = true};
-const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .mark_deleted = mark_crd_deleted};
+const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
 
 }  // namespace kcube::apiserver
