@@ -21,7 +21,6 @@ class Environment {
   // Declares or redeclares a variable: environment.declare("object", pod_type).declare("oldObject", pod_type).
   Environment& declare(std::string name, TypeRef type);
   // Adds the types of MutatingAdmissionPolicy: Object{…}, Object.spec{…}, JSONPatch{…}, and jsonpatch.escapeKey().
-  // `object` is the type of what is mutated, or dyn.
   Environment& enable_mutations();
 
   const Variable* find_variable(std::string_view name) const;

@@ -69,12 +69,12 @@ struct MapBody;
 class Value {
  public:
   Value() = default;                                          // null
-  Value(const Value& other) noexcept : kind_(other.kind_), size_(other.size_), payload_(other.payload_), type_(other.type_), owner_(other.owner_) {
+  Value(const Value& other) noexcept : kind_(other.kind_), json_(other.json_), lazy_(other.lazy_), size_(other.size_), payload_(other.payload_), type_(other.type_), owner_(other.owner_) {
     if (owner_) owner_->acquire();
   }
-  Value(Value&& other) noexcept : kind_(other.kind_), size_(other.size_), payload_(other.payload_), type_(other.type_), owner_(std::exchange(other.owner_, nullptr)) {}
+  Value(Value&& other) noexcept : kind_(other.kind_), json_(other.json_), lazy_(other.lazy_), size_(other.size_), payload_(other.payload_), type_(other.type_), owner_(std::exchange(other.owner_, nullptr)) {}
   Value& operator=(Value other) noexcept {
-    std::swap(kind_, other.kind_), std::swap(size_, other.size_), std::swap(payload_, other.payload_);
+    std::swap(kind_, other.kind_), std::swap(json_, other.json_), std::swap(lazy_, other.lazy_), std::swap(size_, other.size_), std::swap(payload_, other.payload_);
     std::swap(type_, other.type_), std::swap(owner_, other.owner_);
     return *this;
   }
