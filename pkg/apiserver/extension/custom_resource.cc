@@ -218,6 +218,7 @@ void CustomResource::add_version(const json::value& definition, const json::valu
   if (const json::value* schema = json::at(&version, {"schema", "openAPIV3Schema"})) v.open_api = *schema;
   v.schema = Structural::from_json(v.open_api);
   if (json::get_bool(definition, {"spec", "preserveUnknownFields"})) v.schema.preserve_unknown = true;
+  v.rules = Rules::compile(v.schema, true);
   for (const json::value& c : json::get_array(json::find(&version, "additionalPrinterColumns"))) {
     auto text = [&](std::string_view member) { return std::string(json::get_string(json::find(&c, member))); };
     v.columns.push_back({text("name"), text("type"), text("format"), text("description"), text("jsonPath"), static_cast<int>(json::get_int(c, {"priority"}))});

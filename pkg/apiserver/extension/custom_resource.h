@@ -14,6 +14,7 @@
 #include "pkg/apiserver/core.h"
 #include "pkg/apiserver/extension/conversion.h"
 #include "pkg/apiserver/extension/field_types.h"
+#include "pkg/apiserver/extension/rules.h"
 #include "pkg/apiserver/extension/structural.h"
 
 namespace kcube::apiserver::extension {
@@ -54,6 +55,7 @@ struct CustomVersion {
   std::vector<std::string> selectable;     // "spec.color"
   bool has_status = false, has_scale = false;
   ScalePaths scale;
+  std::unique_ptr<const Rules> rules;      // x-kubernetes-validations; null when there are none
   mutable ReadMemory memory;
   FieldTypes types;
   api::ResourceInfo info, status_info, scale_info;

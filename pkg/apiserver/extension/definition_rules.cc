@@ -1,13 +1,14 @@
 #include "pkg/apiserver/extension/definition_rules.h"
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/extension/rules.h"
 #include "pkg/apiserver/extension/schema_check.h"
 
 namespace kcube::apiserver::extension {
 namespace {
 
-// Every default beneath `schema`, which stands at `path`.
-void check_defaults(const Structural& schema, const std::string& path, std::vector<Cause>& causes) {
+// Every default and pattern beneath `schema`, which stands at `path`.
+void check_parts(const Structural& schema, const std::string& path, std::vector<Cause>& causes) {
   if (schema.fallback) {
     std::string at = path + ".default";
     json::value copy = *schema.fallback;
@@ -22,9 +23,12 @@ void check_defaults(const Structural& schema, const std::string& path, std::vect
       }
     }
   }
-  for (const auto& [name, part] : schema.properties) check_defaults(part, path + ".properties[" + name + "]", causes);
-  if (schema.additional) check_defaults(*schema.additional, path + ".additionalProperties", causes);
-  if (schema.items) check_defaults(*schema.items, path + ".items", causes);
+  if (!schema.pattern.empty())
+    if (auto regex = cel::Regex::compile(schema.pattern); !regex)
+      causes.push_back(api::field_invalid(path + ".pattern", json::value(schema.pattern), "must be a valid regular expression, but isn't: " + regex.error().message()));
+  for (const auto& [name, part] : schema.properties) check_parts(part, path + ".properties[" + name + "]", causes);
+  if (schema.additional) check_parts(*schema.additional, path + ".additionalProperties", causes);
+  if (schema.items) check_parts(*schema.items, path + ".items", causes);
 }
 
 }  // namespace
@@ -46,7 +50,9 @@ std::vector<Cause> validate_definition(const json::value& definition, const json
     const json::value* schema = schema_of(list[i]);
     if (schema == nullptr || (one && i > 0)) continue;
     std::string path = one ? "spec.validation.openAPIV3Schema" : "spec.versions[" + std::to_string(i) + "].schema.openAPIV3Schema";
-    check_defaults(Structural::from_json(*schema), path, causes);
+    Structural structural = Structural::from_json(*schema);
+    check_parts(structural, path, causes);
+    Rules::check(structural, true, path, causes);
   }
   return causes;
 }

@@ -1,4 +1,5 @@
-// Rules of CustomResourceDefinitions that need to do what is done with their objects: that defaults fit their own schema.
+// Rules of CustomResourceDefinitions that need to do what is done with their objects: that defaults fit their own
+// schema, that patterns and rules compile.
 // The other rules: machinery/validation_extensions.cc and validation_schema.cc.
 #pragma once
 

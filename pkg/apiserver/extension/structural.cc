@@ -45,11 +45,7 @@ void read_bounds(Structural& s, const json::value& schema) {
   s.format = json::get_string(schema, {"format"});
   s.pattern = json::get_string(schema, {"pattern"});
   if (s.pattern.empty()) return;
-  try {
-    s.regex.emplace(s.pattern, std::regex::ECMAScript | std::regex::optimize);
-  } catch (const std::regex_error&) {
-    s.regex.reset();
-  }
+  if (auto regex = cel::Regex::compile(s.pattern)) s.regex = std::move(*regex);
 }
 
 void read_parts(Structural& s, const json::value& schema) {

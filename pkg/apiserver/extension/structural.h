@@ -8,12 +8,12 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "pkg/api/json.h"
+#include "pkg/cel/regex.h"
 
 namespace kcube::apiserver::extension {
 
@@ -34,7 +34,7 @@ struct Structural {
 
   // Of values.
   std::string format, pattern;
-  std::optional<std::regex> regex;        // of pattern; none when it is beyond us
+  std::shared_ptr<const cel::Regex> regex; // of pattern; null when that is none
   std::optional<double> minimum, maximum, multiple_of;
   bool exclusive_minimum = false, exclusive_maximum = false, unique_items = false;
   std::optional<int64_t> min_length, max_length, min_items, max_items, min_properties, max_properties;

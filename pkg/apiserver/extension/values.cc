@@ -1,5 +1,6 @@
 #include "pkg/apiserver/extension/values.h"
 
+#include <algorithm>
 #include <set>
 
 #include "pkg/api/errors.h"
@@ -85,6 +86,12 @@ void check_scale(const std::string& path, const json::value& object, std::vector
   if (json::get_int(at) > 2147483647) causes.push_back(api::field_invalid(shown, *at, "should be less than or equal to 2147483647"));
 }
 
+// Rules count on what the schema promises.
+bool blocks_rules(const Cause& cause) {
+  constexpr std::string_view kReasons[] = {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"};
+  return std::ranges::find(kReasons, cause.reason) != std::end(kReasons);
+}
+
 }  // namespace
 
 std::vector<Cause> validate_values(const CustomVersion& version, const json::value& object, const json::value* old, std::string_view subresource) {
@@ -93,6 +100,12 @@ std::vector<Cause> validate_values(const CustomVersion& version, const json::val
   if (version.has_scale && subresource == "status") check_scale(version.scale.status_replicas, object, causes);
   check_embedded(version.schema, object, "", causes);
   check_lists(version.schema, object, "", causes);
+  if (!version.rules) return causes;
+  if (std::ranges::any_of(causes, blocks_rules))
+    causes.push_back(api::field_invalid("<nil>", json::value(),
+                                        "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));
+  else
+    version.rules->evaluate(object, old, causes);
   return causes;
 }
 
