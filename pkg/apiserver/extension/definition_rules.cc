@@ -52,7 +52,7 @@ std::vector<Cause> validate_definition(const json::value& definition, const json
     std::string path = one ? "spec.validation.openAPIV3Schema" : "spec.versions[" + std::to_string(i) + "].schema.openAPIV3Schema";
     Structural structural = Structural::from_json(*schema);
     check_parts(structural, path, causes);
-    Rules::check(structural, true, path, causes);
+    Rules::check(structural, path, causes);
   }
   return causes;
 }

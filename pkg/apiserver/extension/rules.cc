@@ -1,6 +1,7 @@
 #include "pkg/apiserver/extension/rules.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/extension/schema_check.h"
@@ -17,10 +18,17 @@ cel::ListKind list_kind(const Structural& s) {
   return s.list_type == "map" ? cel::ListKind::map : s.list_type == "set" ? cel::ListKind::set : cel::ListKind::atomic;
 }
 
+// What a document may hold at most, since a request does: an array of strings has at most so many. Source: the limit of 3 MiB
+// on requests, and the shortest JSON of each type.
+constexpr uint64_t kRequestBytes = 3 * 1024 * 1024;
+
 cel::TypeRef string_type(const Structural& s) {
   if (!s.format.empty())
     if (const cel::TypeRef& type = cel::Type::of_format(s.format); type->kind() != cel::TypeKind::string) return type;
-  return s.max_length ? cel::Type::limited(cel::Type::string(), bound(s.max_length)) : cel::Type::string();
+  uint64_t longest = 0;
+  for (const json::value& v : s.enumeration) longest = std::max<uint64_t>(longest, json::get_string(&v).size());
+  if (s.enumeration.empty()) longest = s.max_length ? bound(s.max_length) : kRequestBytes - 2;
+  return cel::Type::limited(cel::Type::string(), longest);
 }
 
 // A rule is of the whole transition when it names the old value.
@@ -51,14 +59,153 @@ std::string join_path(const std::string& base, std::string_view relative) {
   return out;
 }
 
-Cause cause_of(std::string_view reason, std::string path, std::string_view type, const std::string& message) {
-  json::value shown(json::key(type));
+// Scalars are shown, objects and lists would say too much.
+Cause cause_of(std::string_view reason, std::string path, const json::value& value, const std::string& message) {
   if (path.empty()) path = "<nil>";
   if (reason == "FieldValueRequired") return api::field_required(path, message);
   if (reason == "FieldValueForbidden") return api::field_forbidden(path, message);
-  if (reason == "FieldValueDuplicate") return api::field_duplicate(path, shown);
-  return api::field_invalid(path, shown, message);
+  if (reason == "FieldValueDuplicate") return api::field_duplicate(path, value);
+  if (value.is_object() || value.is_array()) return {"FieldValueInvalid", "Invalid value: " + message, std::move(path)};
+  return api::field_invalid(path, value, message);
 }
+
+uint64_t least_bytes(const Structural& s) {
+  if (s.fallback) return json::serialize(*s.fallback).size();
+  if (s.type == "boolean") return 4;
+  if (s.type == "integer" || s.type == "number" || s.int_or_string) return 1;
+  if (s.type != "object") return 2;
+  uint64_t bytes = 2;
+  for (const std::string& name : s.required)
+    if (const Structural* part = s.member(name)) bytes += name.size() + 4 + least_bytes(*part);
+  return bytes;
+}
+
+uint64_t most_items(const Structural& s) { return s.max_items ? bound(s.max_items) : (kRequestBytes - 2) / (least_bytes(*s.items) + 1); }
+uint64_t most_properties(const Structural& s) { return s.max_properties ? bound(s.max_properties) : (kRequestBytes - 2) / (least_bytes(*s.additional) + 6); }
+
+uint64_t saturated(uint64_t a, uint64_t b) {
+  uint64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+std::string factor_text(uint64_t cost, uint64_t limit) {
+  double factor = static_cast<double>(cost) / static_cast<double>(limit);
+  if (factor > 100) return "more than 100x";
+  char text[64];
+  std::snprintf(text, sizeof text, factor < 1.5 ? "%fx" : "%.1fx", factor);
+  return text;
+}
+
+constexpr const char* kAdvice = " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+
+// Examines the rules of a definition: whether they compile, and what they may cost at worst.
+class RuleChecker {
+ public:
+  explicit RuleChecker(std::vector<Cause>& causes) : causes_(causes) {}
+
+  void run(const Structural& schema, const std::string& path) {
+    check(schema, true, path, 1, "");
+    if (total_ <= cel::kEstimateBudget) return;
+    for (const auto& [cost, at] : costs_)
+      if (cost > cel::kEstimateBudget / 100) causes_.push_back(api::field_forbidden(at, "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"));
+    causes_.push_back(api::field_forbidden(path, "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of " + factor_text(total_, cel::kEstimateBudget) + kAdvice));
+  }
+
+ private:
+  // `times`: how often the schema applies in one object. `loose`: the list within which elements cannot be told from older ones.
+  void check(const Structural& s, bool resource, const std::string& path, uint64_t times, const std::string& loose) {
+    if (!s.has_rules) return;
+    cel::TypeRef type = s.rules.is_null() ? nullptr : cel_type(s, resource);
+    size_t i = 0;
+    for (const json::value& r : json::get_array(&s.rules)) {
+      std::string at = path + ".x-kubernetes-validations[" + std::to_string(i++) + "]";
+      check_words(s, r, at);
+      check_programs(r, type, at, times, loose);
+    }
+    for (const auto& [name, part] : s.properties) check(part, part.embedded, path + ".properties[" + name + "]", times, loose);
+    if (s.additional) check(*s.additional, s.additional->embedded, path + ".additionalProperties", saturated(times, most_properties(s)), loose);
+    if (s.items) check(*s.items, s.items->embedded, path + ".items", saturated(times, most_items(s)), s.list_type == "map" ? loose : path);
+  }
+
+  void check_words(const Structural& s, const json::value& r, const std::string& at) {
+    std::string source = text_of(r, "rule"), message = text_of(r, "message"), reason = text_of(r, "reason"), field = text_of(r, "fieldPath");
+    if (trim(source).empty()) causes_.push_back(api::field_required(at + ".rule", "rule is not specified"));
+    if (!message.empty() && trim(message).empty()) causes_.push_back(api::field_invalid(at + ".message", json::value(message), "must be non-empty if specified"));
+    else if (trim(message).find('\n') != std::string_view::npos) causes_.push_back(api::field_invalid(at + ".message", json::value(message), "must not contain line breaks"));
+    if (trim(source).find('\n') != std::string_view::npos && trim(message).empty())
+      causes_.push_back(api::field_required(at + ".message", "message must be specified if rule contains line breaks"));
+    if (!field.empty() && !leads_somewhere(s, field)) causes_.push_back(api::field_invalid(at + ".fieldPath", json::value(field), "must be a valid path"));
+    constexpr std::string_view kReasons[] = {"FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"};
+    if (!reason.empty() && std::ranges::find(kReasons, reason) == std::end(kReasons))
+      causes_.push_back(api::field_not_supported(at + ".reason", json::value(reason), {std::begin(kReasons), std::end(kReasons)}));
+  }
+
+  static bool leads_somewhere(const Structural& s, const std::string& path) {
+    if (!path.starts_with('.') && !path.starts_with('[')) return false;
+    const Structural* at = &s;
+    std::string plain = join_path("", path);   // "a[b].c"
+    for (size_t i = 0; i < plain.size() && at != nullptr;) {
+      size_t end = std::min(plain.find_first_of(".[]", i), plain.size());
+      if (end > i) at = at->member(std::string_view(plain).substr(i, end - i));
+      i = end + 1;
+    }
+    return at != nullptr && at != &s;
+  }
+
+  void check_programs(const json::value& r, const cel::TypeRef& type, const std::string& at, uint64_t times, const std::string& loose) {
+    std::string source(trim(text_of(r, "rule"))), expression = text_of(r, "messageExpression"), reason = text_of(r, "reason");
+    bool optional_old = json::get_bool(r, {"optionalOldSelf"});
+    if (source.empty()) return;
+    // The whole rule, as the real server shows it.
+    auto invalid = [&](const std::string& member, const std::string& detail) {
+      json::object shown{{"Rule", text_of(r, "rule")}, {"Message", text_of(r, "message")}, {"MessageExpression", expression},
+                         {"Reason", reason.empty() ? json::value() : json::value(reason)}, {"FieldPath", text_of(r, "fieldPath")},
+                         {"OptionalOldSelf", json::find(&r, "optionalOldSelf") == nullptr ? json::value() : json::value(optional_old)}};
+      causes_.push_back({"FieldValueInvalid", "Invalid value: " + html_escaped(json::serialize(shown)) + ": " + detail, at + member});
+    };
+    cel::Environment environment = environment_of(type, optional_old);
+    auto program = cel::compile(source, environment);
+    if (!program) {
+      invalid(".rule", "compilation failed: " + program.error().message());
+    } else if (!cel::returns(**program, *cel::Type::boolean())) {
+      invalid(".rule", "cel expression must evaluate to a bool");
+    } else {
+      if (optional_old && !is_transition(**program)) causes_.push_back(api::field_invalid(at + ".optionalOldSelf", json::value(true), "may not be set if oldSelf is not used in rule"));
+      if (!loose.empty() && is_transition(**program))
+        causes_.push_back(api::field_invalid(at + ".rule", json::value(source), "oldSelf cannot be used on the uncorrelatable portion of the schema within " + loose));
+      charge(**program, at + ".rule", "rule", times);
+    }
+    if (expression.empty()) return;
+    auto message = cel::compile(expression, environment);
+    if (!message) invalid(".messageExpression", "messageExpression compilation failed: " + message.error().message());
+    else if (!cel::returns(**message, *cel::Type::string())) invalid(".messageExpression", "messageExpression must evaluate to a string");
+    else charge(**message, at + ".messageExpression", "messageExpression", times);
+  }
+
+  void charge(const cel::Program& program, const std::string& at, const std::string& what, uint64_t times) {
+    uint64_t cost = saturated(program.estimate().max, times);
+    if (cost > cel::kEstimateLimit)
+      causes_.push_back(api::field_forbidden(at, "estimated " + what + " cost exceeds budget by factor of " + factor_text(cost, cel::kEstimateLimit) + kAdvice));
+    costs_.emplace_back(cost, at);
+    total_ = total_ > UINT64_MAX - cost ? UINT64_MAX : total_ + cost;
+  }
+
+  // As Go's encoder writes it.
+  static std::string html_escaped(const std::string& text) {
+    std::string out;
+    for (char c : text) {
+      if (c == '<') out += "\\u003c";
+      else if (c == '>') out += "\\u003e";
+      else if (c == '&') out += "\\u0026";
+      else out += c;
+    }
+    return out;
+  }
+
+  std::vector<Cause>& causes_;
+  std::vector<std::pair<uint64_t, std::string>> costs_;
+  uint64_t total_ = 0;
+};
 
 }  // namespace
 
@@ -67,9 +214,9 @@ cel::TypeRef cel_type(const Structural& s, bool resource) {
   if (s.int_or_string) return cel::Type::dyn();
   if (s.type == "array") {
     if (!s.items) return cel::Type::dyn();
-    made = cel::Type::list(cel_type(*s.items, s.items->embedded), bound(s.max_items), list_kind(s), s.list_map_keys);
+    made = cel::Type::list(cel_type(*s.items, s.items->embedded), most_items(s), list_kind(s), s.list_map_keys);
   } else if (s.type == "object") {
-    if (s.additional && s.properties.empty()) return cel::Type::map(cel::Type::string(), cel_type(*s.additional, s.additional->embedded), bound(s.max_properties));
+    if (s.additional && s.properties.empty()) return cel::Type::map(cel::Type::string(), cel_type(*s.additional, s.additional->embedded), most_properties(s));
     if (s.properties.empty() && s.keeps_unknown() && !resource) return cel::Type::dyn();
     std::vector<std::pair<std::string, cel::TypeRef>> fields;
     for (const auto& [name, part] : s.properties)
@@ -123,49 +270,8 @@ std::unique_ptr<const Rules> Rules::compile(const Structural& schema, bool resou
   return made;
 }
 
-void Rules::check(const Structural& schema, bool resource, const std::string& path, std::vector<Cause>& causes) {
-  if (!schema.has_rules) return;
-  cel::TypeRef type = schema.rules.is_null() ? nullptr : cel_type(schema, resource);
-  size_t i = 0;
-  for (const json::value& r : json::get_array(&schema.rules)) {
-    std::string at = path + ".x-kubernetes-validations[" + std::to_string(i++) + "]";
-    bool optional_old = json::get_bool(r, {"optionalOldSelf"});
-    cel::Environment environment = environment_of(type, optional_old);
-    std::string source(trim(text_of(r, "rule"))), message = text_of(r, "message"), expression = text_of(r, "messageExpression"), reason = text_of(r, "reason");
-    // The whole rule, as the real server shows it.
-    json::object shown{{"Rule", text_of(r, "rule")}, {"Message", message}, {"MessageExpression", expression},
-                       {"Reason", reason.empty() ? json::value() : json::value(reason)}, {"FieldPath", text_of(r, "fieldPath")},
-                       {"OptionalOldSelf", json::find(&r, "optionalOldSelf") == nullptr ? json::value() : json::value(optional_old)}};
-    if (source.empty()) causes.push_back(api::field_required(at + ".rule", "rule is not specified"));
-    if (json::find(&r, "message") != nullptr && !message.empty() && trim(message).empty())
-      causes.push_back(api::field_invalid(at + ".message", json::value(message), "message must be non-empty if specified"));
-    if (message.find('\n') != std::string::npos)
-      causes.push_back(api::field_invalid(at + ".message", json::value(message), "message must not contain line breaks"));
-    if (source.find('\n') != std::string::npos && trim(message).empty())
-      causes.push_back(api::field_required(at + ".message", "message must be specified if rule contains line breaks"));
-    constexpr std::string_view kReasons[] = {"FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"};
-    if (!reason.empty() && std::ranges::find(kReasons, reason) == std::end(kReasons))
-      causes.push_back(api::field_not_supported(at + ".reason", json::value(reason), {"FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate"}));
-    if (source.empty()) continue;
-    auto program = cel::compile(source, environment);
-    if (!program) {
-      causes.push_back(api::field_invalid(at + ".rule", json::value(shown), "compilation failed: " + program.error().message()));
-    } else {
-      if (!cel::returns(**program, *cel::Type::boolean()))
-        causes.push_back(api::field_invalid(at + ".rule", json::value(shown), "cel expression must evaluate to a bool"));
-      if (optional_old && !is_transition(**program))
-        causes.push_back(api::field_invalid(at + ".optionalOldSelf", json::value(true), "must not be set unless oldSelf is referenced in the rule"));
-    }
-    if (expression.empty()) continue;
-    auto compiled = cel::compile(expression, environment);
-    if (!compiled)
-      causes.push_back(api::field_invalid(at + ".messageExpression", json::value(shown), "messageExpression compilation failed: " + compiled.error().message()));
-    else if (!cel::returns(**compiled, *cel::Type::string()))
-      causes.push_back(api::field_invalid(at + ".messageExpression", json::value(shown), "messageExpression must evaluate to a string"));
-  }
-  for (const auto& [name, part] : schema.properties) check(part, part.embedded, path + ".properties[" + name + "]", causes);
-  if (schema.additional) check(*schema.additional, schema.additional->embedded, path + ".additionalProperties", causes);
-  if (schema.items) check(*schema.items, schema.items->embedded, path + ".items", causes);
+void Rules::check(const Structural& schema, const std::string& path, std::vector<Cause>& causes) {
+  RuleChecker(causes).run(schema, path);
 }
 
 void Rules::evaluate(const json::value& value, const json::value* old, std::vector<Cause>& causes) const {
@@ -208,8 +314,8 @@ void Rules::evaluate_rule(const Rule& rule, const json::value& value, const json
     std::string why = result.error().message();
     std::string text = cel::is_cost_limit(result.error())
                            ? "no further validation rules will be run due to call cost exceeds limit for rule: " + said
-                           : cel::is_budget(result.error()) ? "validation failed due to running out of cost budget, no further validation rules will be run" : why + " evaluating rule: " + said;
-    causes.push_back(cause_of("FieldValueInvalid", path, type, text));
+                           : cel::is_budget(result.error()) ? "validation failed due to running out of cost budget, no further validation rules will be run" : why + " evaluating rule: " + (rule.message.empty() ? rule.source : rule.message);
+    causes.push_back(api::field_invalid(path.empty() ? "<nil>" : path, json::value(json::key(type)), text));
     return;
   }
   if (result->is_true()) return;
@@ -220,7 +326,7 @@ void Rules::evaluate_rule(const Rule& rule, const json::value& value, const json
       if (!text.empty() && text.find('\n') == std::string::npos) said = std::move(text);
     }
   }
-  causes.push_back(cause_of(rule.reason, at, type, said));
+  causes.push_back(cause_of(rule.reason, at, value, said));
 }
 
 }  // namespace kcube::apiserver::extension

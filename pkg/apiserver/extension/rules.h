@@ -21,7 +21,7 @@ class Rules {
   // Null when there are none. Rules that do not compile are left out; check() says why.
   static std::unique_ptr<const Rules> compile(const Structural& schema, bool resource);
   // What is wrong with the rules of `schema`, which stands at `path`.
-  static void check(const Structural& schema, bool resource, const std::string& path, std::vector<Cause>& causes);
+  static void check(const Structural& schema, const std::string& path, std::vector<Cause>& causes);
 
   // What `value` violates; `old` is null where there is nothing to compare with.
   void evaluate(const json::value& value, const json::value* old, std::vector<Cause>& causes) const;

@@ -11,7 +11,7 @@ TEST(OpenApi, V3DocumentsDescribeEveryGroup) {
   auto index = json::parse(openapi_v3_index(api::Schema::builtin(), {}));
   ASSERT_TRUE(index);
   for (const auto& m : json::get_object(json::find(&*index, "paths"))) {
-    auto document = json::parse(openapi_v3(api::Schema::builtin(), json::view(m.key())));
+    auto document = json::parse(openapi_v3(api::Schema::builtin(), {}, json::view(m.key())));
     ASSERT_TRUE(document) << m.key();
     EXPECT_FALSE(json::get_object(json::find(&*document, "paths")).empty());
   }
