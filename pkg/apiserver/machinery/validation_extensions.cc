@@ -212,7 +212,11 @@ void validate_stored_versions(const Validation& v) {
     names.insert(version["name"].text());
     if (version["storage"].flag()) storage = version["name"].text();
   }
-  if (stored.empty()) return stored.invalid(json::array(), "must have at least one stored version");
+  if (stored.empty()) {
+    // The main resource leaves the list to the server.
+    if (!v.main()) stored.invalid(json::array(), "must have at least one stored version");
+    return;
+  }
   bool has_storage = false;
   for (const Cursor& name : stored.items()) {
     has_storage |= name.text() == storage;

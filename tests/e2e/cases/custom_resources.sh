@@ -49,7 +49,7 @@ Y
 }
 
 crontab() {  # NAME SPEC [NAMESPACE]
-  echo "{apiVersion: stable.example.com/v1, kind: CronTab, metadata: {name: $1, namespace: ${3:-default}}, spec: {$2}}"
+  printf 'apiVersion: stable.example.com/v1\nkind: CronTab\nmetadata: {name: %s, namespace: %s}\nspec: {%s}\n' "$1" "${3:-default}" "$2"
 }
 apply_crontab() { crontab "$@" | k apply -f -; }
 
@@ -86,7 +86,7 @@ case_server_side_apply_merges_lists_by_key() {
   crontab s 'cronSpec: x, ports: [{name: a, port: 1}]' | k apply --server-side --field-manager one -f -
   crontab s 'ports: [{name: b, port: 2}], cronSpec: x' | k apply --server-side --field-manager two -f -
   same "$(field ct/s '{.spec.ports[*].name}')" "a b"
-  refused "conflict with \"one\"" bash -c "echo '$(crontab s 'cronSpec: y')' | $(kubectl_line) apply --server-side --field-manager two -f -"
+  refused "conflict with \"one\"" bash -c "echo '$(crontab s 'cronSpec: z')' | $(kubectl_line) apply --server-side --field-manager two -f -"
 }
 
 case_versions_are_converted_by_name_and_deprecation_is_said() {
@@ -128,5 +128,5 @@ case_a_definition_goes_with_its_objects() {
   refused "create not allowed while custom resource definition is terminating" bash -c "echo '$(crontab z 'cronSpec: x')' | $(kubectl_line) create -f -"
   k patch ct b --type merge -p '{"metadata":{"finalizers":null}}'
   k wait --for=delete crd/crontabs.stable.example.com --timeout=10s
-  refused "the server doesn't have a resource type" k get crontabs
+  refused "could not find the requested resource" k get crontabs
 }
