@@ -1,6 +1,7 @@
 #include "pkg/api/errors.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace kcube::api {
 namespace {
@@ -23,7 +24,10 @@ Status with_details(Status status, std::string_view group, std::string_view kind
 // A value as field.Error prints it: strings quoted, the rest as JSON.
 std::string shown(const json::value& value) {
   if (value.is_null()) return "null";
-  return json::serialize(value);
+  if (!value.is_double()) return json::serialize(value);
+  // As Go prints it: Boost's own form of 1.5 is 1.5E0.
+  char buffer[64];
+  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value.get_double()).ptr};
 }
 
 }  // namespace

@@ -43,6 +43,7 @@ struct Field {
   std::span<const std::string_view> list_map_keys;
   std::span<const std::string_view> enum_values;
   std::string_view default_json;             // empty: none. `""`, `0` and `false` are what Go writes for an absent value
+  const Field* element = nullptr;            // of lists and maps whose elements are lists or maps themselves (CRDs alone)
   const Type* type = nullptr;                // with FieldKind::message, raw, any and the scalar types that have a name
 };
 
@@ -52,6 +53,7 @@ struct Type {
   std::string_view short_name;               // "PodSpec"
   std::string_view discriminator;            // of a union
   bool atomic = false;                       // server-side apply treats it as one value
+  bool open = false;                         // members that are no fields are kept, whatever they hold (CRDs alone)
   FieldKind scalar = FieldKind::message;     // other than message: a name for a scalar (Time, Quantity, …), no fields
   std::string_view group, version, kind;     // where it is a kind of its own; all empty otherwise
   std::span<const Field> fields;             // sorted by name
@@ -68,6 +70,7 @@ struct ResourceInfo {
   std::string_view kind;                     // of the (sub)resource's body
   std::string_view kind_group, kind_version; // differ from group and version for some subresources (autoscaling/v1 Scale)
   bool namespaced = false;
+  bool custom = false;                       // of a CustomResourceDefinition
   std::string_view singular;
   std::vector<std::string_view> short_names, categories, verbs;
   const Type* type = nullptr;                // null for the options kinds of connect subresources

@@ -1,9 +1,11 @@
 #include "pkg/apiserver/apiserver.h"
 
 #include "pkg/apiserver/bootstrap.h"
+#include "pkg/apiserver/extension/definitions.h"
 #include "pkg/apiserver/local_backend.h"
 #include "pkg/apiserver/router.h"
 #include "pkg/apiserver/service_allocator.h"
+#include "pkg/apiserver/webhook_client.h"
 #include "pkg/base/log.h"
 
 namespace kcube::apiserver {
@@ -16,13 +18,15 @@ class ServerImpl final : public Server {
         registry_(api::Schema::builtin(), cache_),
         allocator_(options_.service_cidr, options_.node_port_first, options_.node_port_last),
         authorizer_(cache_),
-        core_{store, cache_, registry_, clock, allocator_, authorizer_},
+        core_{store, cache_, registry_, clock, allocator_, authorizer_, webhooks_},
+        webhooks_(core_),
         engine_(core_),
         signer_(std::move(signer)),
         authenticator_(cache_, clock, *signer_, options_.issuer),
         reviews_(engine_, authenticator_),
         connector_(core_, {options_.ca_pem, options_.kubelet_client.certificate_pem, options_.kubelet_client.key_pem, "", true}),
-        documents_(api::Schema::builtin(), authenticator_, options_.version, options_.ca_pem) {}
+        documents_(api::Schema::builtin(), authenticator_, options_.version, options_.ca_pem),
+        definitions_(engine_, cache_, webhooks_, {[this](const extension::CustomResources& all) { serve_custom(all); }, [this](const ResourceCache& cache) { end_watches(cache); }}) {}
   ~ServerImpl() override { stop(); }
 
   Result<void> open() {
@@ -41,9 +45,11 @@ class ServerImpl final : public Server {
       std::lock_guard lock(hubs_mutex_);
       local_hub_ = std::make_unique<Hub>("watch-local", cache_, core_.store);
       http_hub_ = std::make_unique<Hub>("watch-http", cache_, core_.store);
+      converting_hub_ = std::make_unique<Hub>("watch-convert", cache_, core_.store);
     }
     local_ = make_local_backend(engine_, reviews_, *local_hub_);
-    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, reviews_, connector_, authenticator_, authorizer_, documents_});
+    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, reviews_, connector_, authenticator_, authorizer_, documents_});
+    definitions_.start();
     return bootstrap(engine_, {options_.ca_pem, options_.advertise_address, http_->port()});
   }
 
@@ -54,7 +60,9 @@ class ServerImpl final : public Server {
   void stop() override {
     if (http_) http_->stop(std::chrono::milliseconds(500));
     connector_.stop();
+    definitions_.stop();
     if (http_hub_) http_hub_->stop();
+    if (converting_hub_) converting_hub_->stop();
     if (local_hub_) local_hub_->stop();
   }
   client::LocalBackend& local() override { return *local_; }
@@ -62,14 +70,29 @@ class ServerImpl final : public Server {
   Result<void> set_certificate(const http::TlsOptions& tls) override { return http_->set_certificate(tls); }
 
  private:
+  void serve_custom(const extension::CustomResources& all) {
+    auto resources = std::make_shared<Registry::Dynamic>();
+    for (const auto& one : all) one->add_to(*resources, one);
+    registry_.set_dynamic(std::move(resources));
+    documents_.set_custom(all);
+  }
+
+  void end_watches(const ResourceCache& cache) {
+    http_hub_->end_watches(cache);
+    converting_hub_->end_watches(cache);
+  }
+
   // The store's writer thread.
   void on_events(std::vector<EventPtr> events) {
-    for (const EventPtr& event : events)
+    for (const EventPtr& event : events) {
       if (event->cache == services_) allocator_.observe(*event);
+      definitions_.observe(*event);
+    }
     auto shared = std::make_shared<const std::vector<EventPtr>>(std::move(events));
     std::lock_guard lock(hubs_mutex_);
     if (local_hub_) local_hub_->publish(shared);
     if (http_hub_) http_hub_->publish(shared);
+    if (converting_hub_ && !converting_hub_->idle()) converting_hub_->publish(shared);
   }
 
   const Options options_;
@@ -78,15 +101,17 @@ class ServerImpl final : public Server {
   ServiceAllocator allocator_;
   Authorizer authorizer_;
   Core core_;
+  WebhookClient webhooks_;
   Engine engine_;
   std::unique_ptr<auth::TokenSigner> signer_;
   Authenticator authenticator_;
   Reviews reviews_;
   Connector connector_;
   Documents documents_;
+  extension::Definitions definitions_;
   const ResourceCache* services_ = nullptr;
   std::mutex hubs_mutex_;
-  std::unique_ptr<Hub> local_hub_, http_hub_;
+  std::unique_ptr<Hub> local_hub_, http_hub_, converting_hub_;
   std::unique_ptr<client::LocalBackend> local_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<http::Server> http_;   // last: its threads end before what they use

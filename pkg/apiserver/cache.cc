@@ -31,6 +31,11 @@ ObjectPtr ResourceCache::get(std::string_view ns, std::string_view name) const {
   return it == objects_.end() ? nullptr : it->second;
 }
 
+bool ResourceCache::is_at(const api::Object& object) const {
+  ObjectPtr now = get(object.namespace_(), object.name());
+  return now && now->revision() == object.revision();
+}
+
 size_t ResourceCache::size() const {
   std::shared_lock lock(mutex_);
   return objects_.size();
@@ -62,6 +67,14 @@ bool ResourceCache::events_after(uint64_t revision, std::vector<EventPtr>& out) 
 }
 
 void ResourceCache::load(std::string_view key, ObjectPtr object) { objects_.emplace(key, std::move(object)); }
+
+void ResourceCache::clear(uint64_t revision) {
+  std::unique_lock lock(mutex_);
+  objects_.clear();
+  window_.clear();
+  window_start_ = revision;
+  changed_.store(revision, std::memory_order_release);
+}
 
 EventPtr ResourceCache::apply(const store::Change& change, std::string_view key) {
   auto event = std::make_shared<Event>();
@@ -100,9 +113,37 @@ ResourceCache* Cache::add(std::string_view group, std::string_view resource) {
 
 ResourceCache* Cache::find(std::string_view group, std::string_view resource) const {
   std::string prefix = group.empty() ? std::string(resource) : std::string(group) + "/" + std::string(resource);
-  auto it = by_prefix_.find(prefix);
-  return it == by_prefix_.end() ? nullptr : it->second;
+  return at_prefix(prefix);
 }
+
+ResourceCache* Cache::at_prefix(std::string_view prefix) const {
+  if (auto it = by_prefix_.find(prefix); it != by_prefix_.end()) return it->second;
+  auto opened = opened_by_prefix_.load();
+  if (!opened) return nullptr;
+  auto it = opened->find(prefix);
+  return it == opened->end() ? nullptr : it->second;
+}
+
+Result<ResourceCache*> Cache::open(std::string_view group, std::string_view resource) {
+  std::lock_guard lock(opening_);
+  ResourceCache* cache = find(group, resource);
+  if (cache == nullptr) {
+    std::string prefix = std::string(group) + "/" + std::string(resource);
+    cache = opened_.emplace_back(std::make_unique<ResourceCache>(std::string(group), std::string(resource), std::string(kRoot) + prefix + "/")).get();
+    auto known = opened_by_prefix_.load();
+    auto prefixes = known ? std::make_shared<Prefixes>(*known) : std::make_shared<Prefixes>();
+    (*prefixes)[prefix] = cache;
+    opened_by_prefix_.store(std::move(prefixes));
+  }
+  auto all = store_->range(cache->prefix_, {}, 0, 0);
+  if (!all) return fail(all.error());
+  cache->clear(all->revision);
+  std::unique_lock objects(cache->mutex_);
+  for (const store::KeyValue& item : all->items) cache->load(std::string_view(item.key).substr(cache->prefix_.size()), api::Object::make(*item.value, item.mod_revision));
+  return cache;
+}
+
+void Cache::close(ResourceCache& cache) { cache.clear(revision()); }
 
 std::pair<ResourceCache*, std::string_view> Cache::locate(std::string_view store_key) const {
   if (!store_key.starts_with(kRoot)) return {nullptr, {}};
@@ -111,6 +152,9 @@ std::pair<ResourceCache*, std::string_view> Cache::locate(std::string_view store
   for (int segments = 0; segments < 2 && slash != std::string_view::npos; ++segments) {
     auto it = by_prefix_.find(rest.substr(0, slash));
     if (it != by_prefix_.end()) return {it->second, rest.substr(slash + 1)};
+    // Those opened at run time are GROUP/RESOURCE.
+    ResourceCache* opened = segments == 1 ? at_prefix(rest.substr(0, slash)) : nullptr;
+    if (opened != nullptr) return {opened, rest.substr(slash + 1)};
     slash = rest.find('/', slash + 1);
   }
   return {nullptr, {}};
@@ -118,6 +162,7 @@ std::pair<ResourceCache*, std::string_view> Cache::locate(std::string_view store
 
 Result<void> Cache::load(store::Store& store, std::function<void(std::vector<EventPtr>)> on_events) {
   on_events_ = std::move(on_events);
+  store_ = &store;
   auto all = store.range(kRoot, {}, 0, 0);
   if (!all) return fail(all.error());
   for (const store::KeyValue& item : all->items) {

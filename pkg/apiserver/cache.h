@@ -57,6 +57,8 @@ class ResourceCache {
   ObjectPtr get(std::string_view ns, std::string_view name) const;
   SnapshotPtr snapshot() const;
   size_t size() const;
+  // Whether this is the present state of that object.
+  bool is_at(const api::Object& object) const;
   uint64_t changed() const { return changed_.load(std::memory_order_acquire); }
 
   // Events after `revision`, oldest first; false when the window no longer reaches that far back.
@@ -65,6 +67,7 @@ class ResourceCache {
  private:
   friend class Cache;
   void load(std::string_view key, ObjectPtr object);
+  void clear(uint64_t revision);
   EventPtr apply(const store::Change& change, std::string_view key);
 
   const std::string group_, resource_, prefix_;
@@ -81,12 +84,15 @@ class Cache {
  public:
   // Declares a resource; before load().
   ResourceCache* add(std::string_view group, std::string_view resource);
+  // Declares a resource while everything runs, and reads what the store has of it. Nobody writes objects of it meanwhile.
+  Result<ResourceCache*> open(std::string_view group, std::string_view resource);
+  // Forgets the objects of such a resource. What it was stays valid for those who hold it, and open() gives it again.
+  void close(ResourceCache& cache);
   ResourceCache* find(std::string_view group, std::string_view resource) const;
   // Reads everything and follows the store from there. `on_events` runs on the store's writer thread.
   Result<void> load(store::Store& store, std::function<void(std::vector<EventPtr>)> on_events);
   // Every change up to this revision is visible.
   uint64_t revision() const { return revision_.load(std::memory_order_acquire); }
-  const std::vector<std::unique_ptr<ResourceCache>>& resources() const { return resources_; }
   // The event that `change` is, for replaying the store's log; null for keys of no known resource.
   EventPtr to_event(const store::Change& change) const;
 
@@ -95,8 +101,15 @@ class Cache {
   // The resource of a store key and the rest of the key.
   std::pair<ResourceCache*, std::string_view> locate(std::string_view store_key) const;
 
+  using Prefixes = std::map<std::string, ResourceCache*, std::less<>>;
+  ResourceCache* at_prefix(std::string_view prefix) const;
+
   std::vector<std::unique_ptr<ResourceCache>> resources_;
-  std::map<std::string, ResourceCache*, std::less<>> by_prefix_;   // "pods", "apps/deployments"
+  Prefixes by_prefix_;                                   // "pods", "apps/deployments"; fixed from load() on
+  std::mutex opening_;                                   // of open() and close()
+  std::vector<std::unique_ptr<ResourceCache>> opened_;
+  std::atomic<std::shared_ptr<const Prefixes>> opened_by_prefix_;
+  store::Store* store_ = nullptr;
   std::function<void(std::vector<EventPtr>)> on_events_;
   std::atomic<uint64_t> revision_{0};
 };

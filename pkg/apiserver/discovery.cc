@@ -1,6 +1,7 @@
 #include "pkg/apiserver/discovery.h"
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "pkg/api/json.h"
@@ -28,9 +29,31 @@ json::array texts(const std::vector<std::string_view>& list) {
   return out;
 }
 
-std::vector<Group> group(const api::Schema& schema) {
+// "v1beta2" as (2 for stable, 1 for beta, 0 for alpha, major, minor); other names come last. Source: the Kubernetes docs
+// on version priority.
+std::tuple<int, int, int> rank(std::string_view version) {
+  constexpr std::string_view kDigits = "0123456789";
+  std::string_view rest = version.starts_with('v') ? version.substr(1) : std::string_view();
+  size_t end = std::min(rest.find_first_not_of(kDigits), rest.size());
+  auto major = parse_int<int>(rest.substr(0, end));
+  if (!major) return {-1, 0, 0};
+  rest.remove_prefix(end);
+  if (rest.empty()) return {2, *major, 0};
+  bool beta = rest.starts_with("beta");
+  if (!beta && !rest.starts_with("alpha")) return {-1, 0, 0};
+  auto minor = parse_int<int>(rest.substr(beta ? 4 : 5));
+  return minor ? std::tuple{beta ? 1 : 0, *major, *minor} : std::tuple{-1, 0, 0};
+}
+
+bool precedes(std::string_view a, std::string_view b) {
+  auto x = rank(a), y = rank(b);
+  return x != y ? x > y : a < b;
+}
+
+std::vector<Group> group(const std::vector<const ResourceInfo*>& resources) {
   std::vector<Group> groups;
-  for (const ResourceInfo& r : schema.resources()) {
+  for (const ResourceInfo* one : resources) {
+    const ResourceInfo& r = *one;
     auto g = std::ranges::find(groups, r.group, &Group::name);
     if (g == groups.end()) g = groups.insert(groups.end(), Group{r.group, {}});
     auto v = std::ranges::find(g->versions, r.version, &Version::name);
@@ -38,7 +61,7 @@ std::vector<Group> group(const api::Schema& schema) {
     v->resources.push_back(&r);
   }
   // v2 before v1.
-  for (Group& g : groups) std::ranges::sort(g.versions, std::greater<>(), &Version::name);
+  for (Group& g : groups) std::ranges::sort(g.versions, precedes, &Version::name);
   return groups;
 }
 
@@ -110,8 +133,8 @@ std::string aggregated_list(const std::vector<Group>& groups, bool core) {
 
 }  // namespace
 
-Discovery::Discovery(const api::Schema& schema) {
-  std::vector<Group> groups = group(schema);
+Discovery::Discovery(const std::vector<const ResourceInfo*>& resources) {
+  std::vector<Group> groups = group(resources);
   json::array list;
   for (const Group& g : groups) {
     std::string base = g.name.empty() ? "/api" : "/apis/" + std::string(g.name);

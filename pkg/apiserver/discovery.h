@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pkg/api/schema.h"
 
@@ -12,7 +13,8 @@ namespace kcube::apiserver {
 
 class Discovery {
  public:
-  explicit Discovery(const api::Schema& schema);
+  // Subresources follow their resource; the first resource of a group puts the group in its place.
+  explicit Discovery(const std::vector<const api::ResourceInfo*>& resources);
   // The document at `path` ("/api", "/apis", "/apis/apps", "/apis/apps/v1"), or null. JSON text that lives as long as this.
   const std::string* legacy(std::string_view path) const;
   // At "/api" and "/apis" alone.

@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include "pkg/api/json.h"
+#include "pkg/apiserver/extension/open_api.h"
 #include "pkg/apiserver/machinery/openapi.h"
 #include "pkg/apiserver/output.h"
 #include "pkg/base/strings.h"
@@ -20,6 +21,15 @@ bool Documents::is_public(std::string_view path) {
   for (std::string_view h : kHealth)
     if (path == h || path.starts_with(std::string(h) + "/")) return true;
   return path == "/version" || path == "/version/" || path == "/cacerts";
+}
+
+void Documents::set_custom(extension::CustomResources custom) {
+  std::vector<const api::ResourceInfo*> resources;
+  for (const api::ResourceInfo& info : schema_.resources()) resources.push_back(&info);
+  for (const auto& one : custom)
+    for (const auto& version : one->versions())
+      if (version->served) version->add_infos(resources);
+  served_.store(std::make_shared<const Served>(Served{Discovery(resources), std::move(custom)}));
 }
 
 bool Documents::health(const http::Request& request, http::Responder& responder) const {
@@ -60,9 +70,11 @@ bool Documents::openapi(const http::Request& request, http::Responder& responder
   std::string_view path = request.path;
   if (!path.starts_with("/openapi/")) return false;
   std::string body;
-  if (path == "/openapi/v2") body = machinery::openapi_v2(schema_);
-  else if (path == "/openapi/v3" || path == "/openapi/v3/") body = machinery::openapi_v3_index(schema_);
-  else if (path.starts_with("/openapi/v3/")) body = machinery::openapi_v3(schema_, path.substr(12));
+  bool v2 = path == "/openapi/v2";
+  const machinery::CustomSchemas custom = extension::open_api(served_.load()->custom, v2);
+  if (v2) body = machinery::openapi_v2(schema_, custom);
+  else if (path == "/openapi/v3" || path == "/openapi/v3/") body = machinery::openapi_v3_index(schema_, custom);
+  else if (path.starts_with("/openapi/v3/")) body = machinery::openapi_v3(schema_, custom, path.substr(12));
   if (body.empty()) return false;
   std::string etag = etag_of(body);
   http::Headers headers;
@@ -87,8 +99,9 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
     respond_json(responder, 200, version_json());
     return true;
   }
+  auto served = served_.load();
   if (Discovery::wants_aggregated(request.headers.get("Accept"))) {
-    if (const std::string* text = discovery_.aggregated(path)) {
+    if (const std::string* text = served->discovery.aggregated(path)) {
       http::Headers headers;
       headers.add("Content-Type", Discovery::kAggregatedType);
       headers.add("Vary", "Accept");
@@ -99,7 +112,7 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
       return true;
     }
   }
-  if (const std::string* text = discovery_.legacy(path)) {
+  if (const std::string* text = served->discovery.legacy(path)) {
     respond_json(responder, 200, *text);
     return true;
   }

@@ -1,10 +1,13 @@
 // What is served beside the resources: health, version, discovery, OpenAPI, the issuer's keys.
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <string>
 
 #include "pkg/apiserver/authenticator.h"
 #include "pkg/apiserver/discovery.h"
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/http/server.h"
 
 namespace kcube::apiserver {
@@ -13,7 +16,11 @@ class Documents {
  public:
   // `ca_pem` is at /cacerts, for those who join by a token that pins it.
   Documents(const api::Schema& schema, const Authenticator& authenticator, std::string version, std::string ca_pem)
-      : schema_(schema), authenticator_(authenticator), discovery_(schema), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {}
+      : schema_(schema), authenticator_(authenticator), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {
+    set_custom({});
+  }
+  // What of CustomResourceDefinitions is served from now on. Any thread.
+  void set_custom(extension::CustomResources custom);
   // Answers and returns true when `request.path` is one of them.
   bool serve(const http::Request& request, http::Responder& responder) const;
   // What everybody may read, also with no credentials, whatever RBAC says.
@@ -26,7 +33,12 @@ class Documents {
 
   const api::Schema& schema_;
   const Authenticator& authenticator_;
-  const Discovery discovery_;
+  // Exchanged whole when a CustomResourceDefinition comes, changes or goes.
+  struct Served {
+    Discovery discovery;
+    extension::CustomResources custom;
+  };
+  std::atomic<std::shared_ptr<const Served>> served_;
   const std::string version_, ca_pem_;
 };
 

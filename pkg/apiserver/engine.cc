@@ -5,6 +5,7 @@
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/conversion.h"
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/machinery/apply.h"
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/machinery/patch.h"
@@ -25,7 +26,8 @@ json::object& metadata_of(json::object& object) { return json::ensure_object(obj
 
 machinery::ApplyOptions manager_options(const Call& call, SystemTime now, bool force) {
   std::string sub(call.resource->subresource());
-  return {call.field_manager, force, sub, call.resource->main->api_version(), now};
+  return {call.field_manager, force, sub, call.resource->main->api_version(), now,
+          call.resource->custom == nullptr || call.resource->strategy->has_status};
 }
 
 // What the server alone decides: taken over from the object as it is.
@@ -39,8 +41,8 @@ void keep_system_metadata(json::object& object, const json::object& old) {
   if (generate != nullptr && !metadata.contains("generateName")) metadata["generateName"] = *generate;
 }
 
-bool spec_differs(const json::object& a, const json::object& b) {
-  auto is_spec = [](std::string_view name) { return name != "metadata" && name != "status" && name != "apiVersion" && name != "kind"; };
+bool spec_differs(const json::object& a, const json::object& b, bool with_status) {
+  auto is_spec = [&](std::string_view name) { return name != "metadata" && (with_status || name != "status") && name != "apiVersion" && name != "kind"; };
   auto covers = [&](const json::object& x, const json::object& y) {
     return std::ranges::all_of(x, [&](const auto& m) {
       if (!is_spec(json::view(m.key()))) return true;
@@ -59,6 +61,12 @@ json::value with_status(const json::value& old, json::value fresh, const Strateg
   const json::object& before = json::get_object(old.as_object().if_contains("metadata"));
   if (json::value* status = incoming.if_contains("status")) object["status"] = std::move(*status);
   else object.erase("status");
+  if (!strategy.metadata_by_status) {
+    json::object metadata = before;
+    keep_member(metadata, metadata_of(incoming), "managedFields");
+    object["metadata"] = std::move(metadata);
+    return made;
+  }
   json::object metadata = std::move(metadata_of(incoming));
   keep_member(metadata, before, "ownerReferences");
   if (!strategy.labels_by_status) keep_member(metadata, before, "labels");
@@ -109,14 +117,19 @@ int64_t grace_of(const json::object& object) {
   return json::get_int(json::find(object.if_contains("metadata"), "deletionGracePeriodSeconds"), 0);
 }
 
-bool ready_to_go(const json::object& object) {
+bool is_namespace(const Resource& r) { return r.stored->group.empty() && r.stored->resource == "namespaces"; }
+
+// Only a namespace has finalizers in its spec; elsewhere that name is anybody's.
+bool finalized_by_spec(const Resource& r, const json::object& object) {
+  return is_namespace(r) && !json::get_array(json::find(object.if_contains("spec"), "finalizers")).empty();
+}
+
+bool ready_to_go(const Resource& r, const json::object& object) {
   const json::value* metadata = object.if_contains("metadata");
   if (json::find(metadata, "deletionTimestamp") == nullptr) return false;
   if (!json::get_array(json::find(metadata, "finalizers")).empty()) return false;
-  return grace_of(object) == 0 && json::get_array(json::find(object.if_contains("spec"), "finalizers")).empty();
+  return grace_of(object) == 0 && !finalized_by_spec(r, object);
 }
-
-bool is_namespace(const Resource& r) { return r.stored->group.empty() && r.stored->resource == "namespaces"; }
 
 void set_finalizer(json::object& metadata, std::string_view name, bool present) {
   json::array kept;
@@ -162,6 +175,7 @@ Result<ObjectPtr> Engine::get(const Call& call) const {
   if (call.resource->cache == nullptr) return fail(missing(call));
   ObjectPtr object = call.resource->cache->get(call.ns, call.name);
   if (!object) return fail(missing(call));
+  if (call.resource->custom != nullptr) return call.resource->custom->read(object);
   return object;
 }
 
@@ -181,7 +195,13 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
   json::object& object = body.get_object();
   std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
   std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
-  if (kind.empty() && version.empty()) {
+  const bool custom = call.resource->custom != nullptr && call.resource->subresource() != "scale";
+  if (custom && !kind.empty() && version != wanted) {
+    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
+  } else if (custom && !kind.empty() && kind != info.kind) {
+    std::string name(json::get_string(body, {"metadata", "name"}));
+    return fail(api::invalid(info.group, kind, name, {api::field_invalid("kind", json::value(kind), "must be " + std::string(info.kind))}));
+  } else if (kind.empty() && version.empty()) {
     object["kind"] = json::key(info.kind);
     object["apiVersion"] = wanted;
   } else if (kind.empty()) {
@@ -198,6 +218,7 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
     object["apiVersion"] = wanted;
   }
   if (info.type == nullptr) return body;
+  if (custom) return call.resource->custom->decode(call, std::move(body), empty == machinery::Empty::drop);
   auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation, empty);
   std::string twice;
   for (const std::string& field : call.duplicates) twice += (twice.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
@@ -219,10 +240,17 @@ Result<Written> Engine::write(Call& call, const Transform& transform, bool may_c
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old && !may_create) return fail(missing(call));
+    ObjectPtr stored = old;
+    if (old && call.resource->custom != nullptr) {
+      // Everything happens in the version of the request; commit() turns it into the stored one.
+      auto served = call.resource->custom->read(old);
+      if (!served) return fail(served.error());
+      old = std::move(*served);
+    }
     size_t warned = call.warnings.size();
     auto fresh = transform(old);
     if (!fresh) return fail(fresh.error());
-    auto written = old ? write_once(call, old, std::move(*fresh), apply) : create_named(call, *fresh, apply);
+    auto written = old ? write_once(call, old, stored, std::move(*fresh), apply) : create_named(call, *fresh, apply);
     if (written || written.error().reason() != kRaced) return written;
     call.warnings.resize(warned);
   }
@@ -242,6 +270,18 @@ ObjectPtr without_revision(json::value object) {
 }  // namespace
 
 Result<Written> Engine::commit(Call& call, const json::value& object, uint64_t expected, bool removal) {
+  if (call.resource->custom == nullptr) return commit_stored(call, object, expected, removal);
+  json::value copy = object;
+  if (auto done = call.resource->custom->owner->to_storage(copy); !done) return fail(done.error());
+  auto written = commit_stored(call, copy, expected, removal);
+  if (!written) return written;
+  auto served = call.resource->custom->read(written->object);
+  if (!served) return fail(served.error());
+  written->object = std::move(*served);
+  return written;
+}
+
+Result<Written> Engine::commit_stored(Call& call, const json::value& object, uint64_t expected, bool removal) {
   auto text = std::make_shared<const std::string>(api::encode(object));
   if (call.dry_run) return Written{expected == 0 ? without_revision(object) : api::Object::make(*text, expected), expected == 0, removal};
   store::Write write{call.resource->cache->store_key(call.ns, call.name), expected, removal, removal ? nullptr : text};
@@ -261,7 +301,11 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
   const Resource& r = *call.resource;
   Admission admission{core_, call, operation, &object, old};
   // Subresources carry the whole object here: scale and status have been merged into it.
-  machinery::apply_defaults(*r.stored, object);
+  auto apply_defaults = [&] {
+    if (r.custom != nullptr) extension::apply_defaults(object, r.custom->schema);
+    else machinery::apply_defaults(*r.stored, object);
+  };
+  apply_defaults();
   if (auto done = mutate(admission); !done) return done;
   Write write{core_, call};
   json::object& o = object.get_object();
@@ -275,22 +319,29 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
   } else if (old != nullptr && main && r.strategy->prepare_update != nullptr) {
     if (auto done = r.strategy->prepare_update(o, old->get_object(), write); !done) return abandoned(done.error());
   }
-  machinery::apply_defaults(*r.stored, object);
-  if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && r.subresource() != "binding" && spec_differs(o, old->get_object()))
+  apply_defaults();
+  if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && r.subresource() != "binding" && spec_differs(o, old->get_object(), r.strategy->generation_by_status))
     metadata_of(o)["generation"] = json::get_int(*old, {"metadata", "generation"}) + 1;
   auto causes = machinery::validate_metadata(*r.stored, object, old);
   for (Cause& cause : machinery::validate(r.subresource() == "scale" ? *r.stored : main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));
+  if (r.strategy->validate != nullptr)
+    for (Cause& cause : r.strategy->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
+  if (r.custom != nullptr)
+    for (Cause& cause : r.custom->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (!causes.empty()) return abandoned(api::invalid(r.stored->kind_group, r.stored->kind, call.name, std::move(causes)));
   if (auto done = admit(admission); !done) return abandoned(done.error());
   if (!apply && r.stored->type != nullptr) machinery::update_managed_fields(old, object, *r.stored->type, manager_options(call, core_.clock.now(), false));
   return {};
 }
 
-Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, json::value fresh, bool apply) {
+Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, const ObjectPtr& stored, json::value fresh, bool apply) {
   const Resource& r = *call.resource;
   const json::value& before = old->value();
   json::object* incoming = &fresh.get_object();
   const json::value* metadata = incoming->if_contains("metadata");
+  if (r.custom != nullptr && json::get_string(json::find(metadata, "resourceVersion")).empty()) {
+    return fail(api::invalid(r.group(), r.resource(), call.name, {api::field_invalid("metadata.resourceVersion", json::value(0), "must be specified for an update")}));
+  }
   auto checked = check_preconditions(call, *old, json::get_string(json::find(metadata, "uid")), json::get_string(json::find(metadata, "resourceVersion")));
   if (!checked) return fail(checked.error());
   if (r.subresource() == "status") {
@@ -306,9 +357,9 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, json::value
   metadata_of(object)["resourceVersion"] = std::to_string(old->revision());
   if (auto done = settle(call, fresh, &before, Operation::update, apply); !done) return fail(done.error());
   json::object& settled = fresh.get_object();
-  if (ready_to_go(settled) && !is_namespace(r)) return commit(call, fresh, old->revision(), true);
-  if (is_namespace(r) && r.subresource() == "finalize" && ready_to_go(settled)) return commit(call, fresh, old->revision(), true);
-  if (fresh == before) return Written{old, false, false};
+  if (ready_to_go(r, settled) && !is_namespace(r)) return commit(call, fresh, old->revision(), true);
+  if (is_namespace(r) && r.subresource() == "finalize" && ready_to_go(r, settled)) return commit(call, fresh, old->revision(), true);
+  if (fresh == before && (r.custom == nullptr || r.custom->owner->is_current(*stored))) return Written{old, false, false};
   auto written = commit(call, fresh, old->revision(), false);
   if ((!written || call.dry_run) && r.strategy->abandon != nullptr) {
     Write write{core_, call};
@@ -319,8 +370,10 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, json::value
 
 Result<Written> Engine::create_named(Call& call, json::value& object, bool apply) {
   const Resource& r = *call.resource;
-  if (const json::value* status = object.get_object().if_contains("status"); r.strategy->has_status && !(r.strategy->status_on_create && status != nullptr))
-    object.get_object()["status"] = json::object();  // never absent: JSON patches address what is below it
+  if (const json::value* status = object.get_object().if_contains("status"); r.strategy->has_status && !(r.strategy->status_on_create && status != nullptr)) {
+    if (r.strategy->empty_status) object.get_object()["status"] = json::object();  // never absent: JSON patches address what is below it
+    else object.get_object().erase("status");
+  }
   init_metadata(object.get_object(), call, core_.clock.now());
   if (!call.name.empty()) metadata_of(object.get_object())["name"] = call.name;
   if (auto done = settle(call, object, nullptr, Operation::create, apply); !done) return fail(done.error());
@@ -445,8 +498,8 @@ Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const Del
   bool was_deleting = old->deleting();
   // A later deletion may only shorten the grace of an earlier one.
   if (was_deleting) grace = std::min(grace, grace_of(old->value().get_object()));
-  bool finalizers = !json::get_array(metadata.if_contains("finalizers")).empty() ||
-                    !json::get_array(json::find(object.if_contains("spec"), "finalizers")).empty();
+  if (Write write{core_, call}; !was_deleting && strategy.mark_deleted != nullptr) strategy.mark_deleted(object, write);
+  bool finalizers = !json::get_array(metadata.if_contains("finalizers")).empty() || finalized_by_spec(*call.resource, object);
   if (grace == 0 && !finalizers) return commit(call, copy, old->revision(), true);
   auto now = core_.clock.now();
   if (!was_deleting || grace < grace_of(old->value().get_object())) {

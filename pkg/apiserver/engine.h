@@ -50,8 +50,10 @@ class Engine {
   using Change = std::function<Result<void>(json::value& object)>;
   Result<Written> modify(Call& call, const Change& change);
 
-  // Checks kind, version, types and unknown fields of a body for the call's kind; warnings go to the call.
+  // The same, in the words for a body that is the whole object.
   Result<json::value> decode_whole(Call& call, json::value body) const;
+  // Checks kind, version, types and unknown fields of a body for the call's kind; warnings go to the call. Of custom
+  // resources defaults are part of it, but where empty values are kept: in a configuration that is applied.
   Result<json::value> decode(Call& call, json::value body, machinery::Empty empty = machinery::Empty::drop) const;
   Core& core() { return core_; }
 
@@ -59,10 +61,12 @@ class Engine {
   // Makes the candidate from the object as it is (null: absent).
   using Transform = std::function<Result<json::value>(const ObjectPtr& old)>;
   Result<Written> write(Call& call, const Transform& transform, bool may_create, bool apply);
-  Result<Written> write_once(Call& call, const ObjectPtr& old, json::value fresh, bool apply);
+  // `stored` is `old` as it lies in the store, which differs for custom resources in other versions.
+  Result<Written> write_once(Call& call, const ObjectPtr& old, const ObjectPtr& stored, json::value fresh, bool apply);
   Result<Written> create_named(Call& call, json::value& object, bool apply);
   Result<void> settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply);
   Result<Written> commit(Call& call, const json::value& object, uint64_t expected, bool removal);
+  Result<Written> commit_stored(Call& call, const json::value& object, uint64_t expected, bool removal);
   Result<Written> mark_deleted(Call& call, const ObjectPtr& old, const DeleteOptions& deletion);
   Status missing(const Call& call) const;
 

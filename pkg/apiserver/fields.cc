@@ -1,5 +1,8 @@
 #include "pkg/apiserver/fields.h"
 
+#include <algorithm>
+
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/scan.h"
 
 namespace kcube::apiserver {
@@ -76,14 +79,20 @@ std::string unknown_label(const api::ResourceInfo& resource, const std::string& 
 
 }  // namespace
 
-Result<FieldMatcher> FieldMatcher::create(const api::ResourceInfo& resource, std::string_view selector) {
+Result<FieldMatcher> FieldMatcher::create(const Resource& served, std::string_view selector) {
+  const api::ResourceInfo& resource = *served.info;
   FieldMatcher matcher;
   if (selector.empty()) return matcher;
   auto parsed = api::FieldSelector::parse(selector);
   if (!parsed) return fail(parsed.error());
   for (const auto& term : parsed->terms()) {
     const Label* label = find_label(resource, term.path);
+    if (label == nullptr && served.custom != nullptr && std::ranges::find(served.custom->selectable, term.path) != served.custom->selectable.end()) {
+      matcher.terms_.push_back({term.path, term.path, term.value, term.negated, false, ""});
+      continue;
+    }
     // Cluster-scoped kinds have no namespace to select by, but the label is known to all.
+    if (label == nullptr && served.custom != nullptr) return fail(Status::bad_request("field label not supported: " + term.path));
     if (label == nullptr) {
       return fail(Status::bad_request(unknown_label(resource, term.path)));
     }

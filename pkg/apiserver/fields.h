@@ -11,11 +11,13 @@
 
 namespace kcube::apiserver {
 
+struct Resource;
+
 class FieldMatcher {
  public:
   FieldMatcher() = default;  // matches everything
   // 400 with the real server's words when a label is not known for `resource`.
-  static Result<FieldMatcher> create(const api::ResourceInfo& resource, std::string_view selector);
+  static Result<FieldMatcher> create(const Resource& resource, std::string_view selector);
   bool matches(const api::Object& object) const;
   bool everything() const { return terms_.empty(); }
   // What the label must equal; empty when it is not bound.

@@ -66,6 +66,7 @@ Hub::WatchId Hub::add(WatchSpec spec, std::shared_ptr<Receiver> receiver) {
   watcher->spec = std::move(spec);
   watcher->receiver = std::move(receiver);
   WatchId id = watcher->id;
+  ++interest_;
   {
     std::lock_guard lock(mutex_);
     queue_.push_back({std::move(watcher), 0, nullptr});
@@ -79,6 +80,15 @@ void Hub::remove(WatchId id) {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
     queue_.push_back({nullptr, id, nullptr});
+  }
+  arrived_.notify_one();
+}
+
+void Hub::end_watches(const ResourceCache& cache) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    queue_.push_back({nullptr, 0, nullptr, &cache});
   }
   arrived_.notify_one();
 }
@@ -110,6 +120,12 @@ void Hub::run() {
 void Hub::handle(Command command) {
   if (command.add) start_watcher(std::move(command.add));
   if (command.remove != 0) drop(command.remove, false);
+  if (command.end != nullptr) {
+    std::vector<WatchId> ended;
+    for (const auto& [id, w] : watchers_)
+      if (w->spec.cache == command.end) ended.push_back(id);
+    for (WatchId id : ended) drop(id, true);
+  }
   if (!command.events) return;
   for (const EventPtr& event : *command.events) dispatch(event);
 }
@@ -160,15 +176,24 @@ ObjectPtr Hub::departed(const Event& event) {
 
 bool Hub::offer(Watcher& w, const Event& event, EncodedEvent& encoded) {
   if (event.revision <= w.spec.after || !w.spec.in_scope(*event.object)) return true;
-  bool now = event.type != Event::Type::deleted && w.spec.selects(*event.object);
-  bool before = event.before && w.spec.selects(*event.before);
-  Delivery delivery{Delivery::Type::modified, event.object, event.revision, false, nullptr};
+  ObjectPtr object = event.object, earlier = event.before;
+  if (w.spec.view) {
+    for (ObjectPtr* one : {&object, &earlier}) {
+      if (!*one) continue;
+      auto viewed = w.spec.view(*one);
+      if (!viewed) return report(w, viewed.error());
+      *one = std::move(*viewed);
+    }
+  }
+  bool now = event.type != Event::Type::deleted && w.spec.selects(*object);
+  bool before = earlier && w.spec.selects(*earlier);
+  Delivery delivery{Delivery::Type::modified, object, event.revision, false, nullptr};
   if (now && !before) delivery.type = Delivery::Type::added;
   if (!now && !before) return true;
   if (!now && before) {
     delivery.type = Delivery::Type::deleted;
     if (event.type != Event::Type::deleted) {
-      delivery.object = departed(event);
+      delivery.object = earlier == event.before ? departed(event) : at_revision(*earlier, event.revision);
       // Not the event's own text: another object under the same type would be taken from the shared ones.
       EncodedEvent own;
       return w.receiver->deliver(delivery, own);
@@ -181,7 +206,10 @@ void Hub::start_watcher(std::unique_ptr<Watcher> watcher) {
   Watcher& w = *watcher;
   // The cache may be ahead of what was dispatched: what is replayed from it is not sent again.
   bool alive = w.spec.initial_state ? send_state(w) : replay(w);
-  if (!alive) return;
+  if (!alive) {
+    --interest_;
+    return;
+  }
   if (w.deadline != Clock::time_point::max()) deadlines_.emplace(w.deadline, w.id);
   bucket(index_[w.spec.cache], w).insert(&w);
   watchers_.emplace(w.id, std::move(watcher));
@@ -192,7 +220,15 @@ bool Hub::send_state(Watcher& w) {
   uint64_t revision = cache_.revision();
   SnapshotPtr state = w.spec.cache->snapshot();
   revision = std::max(revision, state->changed);
-  for (const ObjectPtr& object : state->objects) {
+  for (ObjectPtr object : state->objects) {
+    if (w.spec.view) {
+      auto viewed = w.spec.view(object);
+      if (!viewed) {
+        send_error(w, viewed.error());
+        return false;
+      }
+      object = std::move(*viewed);
+    }
     if (!w.spec.selects(*object)) continue;
     EncodedEvent encoded;
     if (!w.receiver->deliver({Delivery::Type::added, object, object->revision(), false, nullptr}, encoded)) return false;
@@ -225,6 +261,11 @@ bool Hub::replay(Watcher& w) {
   return true;
 }
 
+bool Hub::report(Watcher& w, const Status& status) {
+  EncodedEvent encoded;
+  return w.receiver->deliver({Delivery::Type::error, nullptr, 0, false, &status}, encoded);
+}
+
 void Hub::send_error(Watcher& w, const Status& status) {
   EncodedEvent encoded;
   (void)w.receiver->deliver({Delivery::Type::error, nullptr, 0, false, &status}, encoded);
@@ -241,6 +282,7 @@ void Hub::drop(WatchId id, bool end) {
   if (it == watchers_.end()) return;
   std::unique_ptr<Watcher> w = std::move(it->second);
   watchers_.erase(it);
+  --interest_;
   Index& index = index_[w->spec.cache];
   bucket(index, *w).erase(w.get());
   // Buckets of names and nodes come and go: empty ones are not kept.

@@ -35,6 +35,8 @@ struct WatchSpec {
   std::string ns, name;              // empty: all
   api::LabelSelector labels;
   FieldMatcher fields;
+  // Objects as the watched version shows them, where that may differ from what is stored; null elsewhere.
+  std::function<Result<ObjectPtr>(const ObjectPtr&)> view;
   uint64_t after = 0;
   bool initial_state = false;        // the present as ADDED events first
   bool initial_end = false;          // and a bookmark that says so
@@ -89,7 +91,11 @@ class Hub {
   using WatchId = uint64_t;
   WatchId add(WatchSpec spec, std::shared_ptr<Receiver> receiver);
   void remove(WatchId id);
+  // Ends every watch of a resource: what it was started on has changed, and a client has to begin anew.
+  void end_watches(const ResourceCache& cache);
   size_t watchers() const { return count_.load(std::memory_order_relaxed); }
+  // Nobody watches, nor has asked to: events need not be published, since who comes later reads them from the cache.
+  bool idle() const { return interest_.load() == 0; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -109,6 +115,7 @@ class Hub {
     std::unique_ptr<Watcher> add;
     WatchId remove = 0;
     std::shared_ptr<const std::vector<EventPtr>> events;
+    const ResourceCache* end = nullptr;
   };
 
   void run();
@@ -118,6 +125,7 @@ class Hub {
   void start_watcher(std::unique_ptr<Watcher> watcher);
   bool replay(Watcher& watcher);
   bool send_state(Watcher& watcher);
+  bool report(Watcher& w, const Status& status);
   void send_error(Watcher& watcher, const Status& status);
   void send_bookmark(Watcher& watcher, bool initial_end, EncodedEvent& encoded);
   void drop(WatchId id, bool end);
@@ -134,7 +142,7 @@ class Hub {
   std::deque<Command> queue_;
   size_t queued_events_ = 0;
   bool stopping_ = false;
-  std::atomic<size_t> count_{0};
+  std::atomic<size_t> count_{0}, interest_{0};
   std::atomic<uint64_t> next_id_{1};
 
   // Hub thread.

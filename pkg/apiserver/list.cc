@@ -4,6 +4,7 @@
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/engine.h"
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
@@ -105,6 +106,17 @@ ListPage page_of(const SnapshotPtr& snapshot, const Call& call, const Selection&
   return page;
 }
 
+// Custom resources are selected as the version shows them.
+Result<SnapshotPtr> as_served(const Resource& resource, const SnapshotPtr& stored) {
+  if (resource.custom == nullptr) return stored;
+  auto served = std::make_shared<Snapshot>(*stored);
+  if (auto done = resource.custom->read_all(served->objects); !done) return fail(done.error());
+  if (served->objects == stored->objects) return stored;
+  served->bytes = 0;
+  for (const ObjectPtr& object : served->objects) served->bytes += object->bytes().size();
+  return SnapshotPtr(std::move(served));
+}
+
 }  // namespace
 
 Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const {
@@ -113,7 +125,7 @@ Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const 
   auto labels = api::LabelSelector::parse(query.label_selector);
   if (!labels) return fail(labels.error());
   selection.labels = std::move(*labels);
-  auto fields = FieldMatcher::create(*call.resource->info, query.field_selector);
+  auto fields = FieldMatcher::create(*call.resource, query.field_selector);
   if (!fields) return fail(fields.error());
   selection.fields = std::move(*fields);
   if (call.resource->cache == nullptr) return ListPage{};
@@ -138,7 +150,11 @@ Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const 
   uint64_t revision = core_.cache.revision();
   SnapshotPtr snapshot = call.resource->cache->snapshot();
   revision = std::max(revision, snapshot->changed);
-  if (exact == 0 || snapshot->changed <= exact) return page_of(snapshot, call, selection, query, start, exact != 0 ? exact : revision);
+  if (exact == 0 || snapshot->changed <= exact) {
+    auto present = as_served(*call.resource, snapshot);
+    if (!present) return fail(present.error());
+    return page_of(*present, call, selection, query, start, exact != 0 ? exact : revision);
+  }
 
   // The past is read from the store.
   const std::string& prefix = call.resource->cache->prefix();
@@ -152,7 +168,9 @@ Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const 
   }
   auto past = std::make_shared<Snapshot>();
   for (const store::KeyValue& item : range->items) past->objects.push_back(api::Object::make(*item.value, item.mod_revision));
-  return page_of(past, call, selection, query, start, exact);
+  auto served = as_served(*call.resource, past);
+  if (!served) return fail(served.error());
+  return page_of(*served, call, selection, query, start, exact);
 }
 
 }  // namespace kcube::apiserver

@@ -115,7 +115,7 @@ class Backend final : public client::LocalBackend {
     auto labels = api::LabelSelector::parse(options.label_selector);
     if (!labels) return fail(labels.error());
     spec.labels = std::move(*labels);
-    auto fields = FieldMatcher::create(*call->resource->info, options.field_selector);
+    auto fields = FieldMatcher::create(*call->resource, options.field_selector);
     if (!fields) return fail(fields.error());
     spec.fields = std::move(*fields);
     spec.after = options.resource_version.empty() ? engine_.core().cache.revision() : std::stoull(options.resource_version);

@@ -5,6 +5,7 @@
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/conversion.h"
+#include "pkg/apiserver/extension/table.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/base/strings.h"
@@ -39,6 +40,7 @@ Alternative parse_alternative(std::string_view text) {
 std::string list_head(const Resource& resource, const ListPage& page, bool metadata_only) {
   std::string head = "{\"kind\":\"";
   if (metadata_only) head += "PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
+  else if (resource.custom != nullptr) head += std::string(resource.custom->owner->list_kind()) + "\",\"apiVersion\":\"" + resource.info->api_version() + "\"";
   else head += std::string(resource.info->kind) + "List\",\"apiVersion\":\"" + resource.info->api_version() + "\"";
   head += ",\"metadata\":{\"resourceVersion\":\"" + std::to_string(page.revision) + "\"";
   if (!page.continue_token.empty()) {
@@ -135,10 +137,16 @@ std::string object_protobuf(const Resource& resource, const api::Object& object)
   return machinery::encode_protobuf(*resource.info->type, copy);
 }
 
+std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& items, const json::object& list_metadata, machinery::IncludeObject include,
+                       bool with_columns, SystemTime now) {
+  if (resource.custom != nullptr) return extension::table(*resource.custom, items, list_metadata, include, with_columns, now);
+  return machinery::table(*resource.stored, items, list_metadata, include, with_columns, now);
+}
+
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
   if (accepted.encoding == Encoding::protobuf)
     return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value()) : object_protobuf(resource, *object);
-  if (accepted.form == Form::table) return machinery::table(*resource.stored, {object}, {{"resourceVersion", std::to_string(object->revision())}}, accepted.include, true, now);
+  if (accepted.form == Form::table) return table_text(resource, {object}, {{"resourceVersion", std::to_string(object->revision())}}, accepted.include, true, now);
   if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
   return object_text(resource, *object);
 }
@@ -168,17 +176,17 @@ Body encode_list(const Resource& resource, const ListPage& page, const Accepted&
   static const auto kSeparator = std::make_shared<const std::string>(",{"), kFirst = std::make_shared<const std::string>("{"),
                     kComma = std::make_shared<const std::string>(","), kEnd = std::make_shared<const std::string>("]}\n");
   auto piece = [](std::string text) { return http::slice(std::make_shared<const std::string>(std::move(text))); };
-  if (accepted.form == Form::table) return {piece(machinery::table(*resource.stored, page.items, list_metadata(page), accepted.include, true, now))};
+  if (accepted.form == Form::table) return {piece(table_text(resource, page.items, list_metadata(page), accepted.include, true, now))};
   if (accepted.encoding == Encoding::protobuf) return {piece(encode_protobuf_list(resource, page, accepted.form == Form::metadata))};
   const bool metadata = accepted.form == Form::metadata;
-  // The items of a typed list do not say their kind.
+  // The items of a typed list do not say their kind; custom resources do.
   const std::string said = "{\"apiVersion\":\"" + resource.main->api_version() + "\",\"kind\":\"" + std::string(resource.info->kind) + "\",";
   Body out{piece(list_head(resource, page, metadata))};
   out.reserve(2 * page.items.size() + 2);
   for (const ObjectPtr& object : page.items) {
     http::Slice item = metadata ? piece(machinery::partial_object_metadata(*object))
                        : resource.converted ? piece(object_text(resource, *object)) : http::Slice{object, object->bytes()};
-    const bool strip = item.bytes.starts_with(said);
+    const bool strip = resource.custom == nullptr && item.bytes.starts_with(said);
     if (strip) item.bytes.remove_prefix(said.size());
     if (strip) out.push_back(http::slice(out.size() > 1 ? kSeparator : kFirst));
     else if (out.size() > 1) out.push_back(http::slice(kComma));

@@ -30,6 +30,9 @@ Result<Accepted> negotiate(const http::Request& request, const Resource& resourc
 // One object as `resource` serves it: JSON text, or in protobuf's envelope.
 std::string object_text(const Resource& resource, const api::Object& object);
 std::string object_protobuf(const Resource& resource, const api::Object& object);
+// A Table of objects as machinery::table() makes it, with the resource's own columns.
+std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& items, const json::object& list_metadata, machinery::IncludeObject include,
+                       bool with_columns, SystemTime now);
 // One object in the accepted form.
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now);
 // A list in the accepted form, piece by piece: what is served as it is stored is not copied but shared with the cache.

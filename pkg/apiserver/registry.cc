@@ -6,15 +6,15 @@
 namespace kcube::apiserver {
 namespace {
 
-std::string name_of(std::string_view group, std::string_view version, std::string_view resource, std::string_view subresource) {
+bool is_stored(const api::ResourceInfo& main) { return main.has_verb("update"); }
+
+}  // namespace
+
+std::string Registry::name_of(std::string_view group, std::string_view version, std::string_view resource, std::string_view subresource) {
   std::string name;
   name.reserve(group.size() + version.size() + resource.size() + subresource.size() + 3);
   return name.append(group).append("/").append(version).append("/").append(resource).append("/").append(subresource);
 }
-
-bool is_stored(const api::ResourceInfo& main) { return main.has_verb("update"); }
-
-}  // namespace
 
 Registry::Registry(const api::Schema& schema, Cache& cache) {
   const api::ResourceInfo* main = nullptr;
@@ -33,15 +33,20 @@ Registry::Registry(const api::Schema& schema, Cache& cache) {
   }
 }
 
-const Resource* Registry::find(std::string_view group, std::string_view version, std::string_view resource,
-                               std::string_view subresource) const {
-  auto it = by_name_.find(name_of(group, version, resource, subresource));
-  return it == by_name_.end() ? nullptr : it->second;
+ResourcePtr Registry::lookup(const std::unordered_map<std::string, const Resource*>& builtin, const std::string& name) const {
+  if (auto it = builtin.find(name); it != builtin.end()) return {ResourcePtr(), it->second};
+  auto dynamic = dynamic_.load();
+  if (!dynamic) return nullptr;
+  auto it = dynamic->find(name);
+  return it == dynamic->end() ? nullptr : it->second;
 }
 
-const Resource* Registry::find_stored(std::string_view group, std::string_view resource) const {
-  auto it = stored_.find(name_of(group, {}, resource, {}));
-  return it == stored_.end() ? nullptr : it->second;
+ResourcePtr Registry::find(std::string_view group, std::string_view version, std::string_view resource, std::string_view subresource) const {
+  return lookup(by_name_, name_of(group, version, resource, subresource));
+}
+
+ResourcePtr Registry::find_stored(std::string_view group, std::string_view resource) const {
+  return lookup(stored_, name_of(group, {}, resource, {}));
 }
 
 }  // namespace kcube::apiserver

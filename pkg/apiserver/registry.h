@@ -1,8 +1,10 @@
 // The registry: every served resource and subresource, what it is stored as, and the names by which requests find it.
 //
-// Built once from the schema; immutable, so any thread may read it.
+// The built-in ones are made once from the schema and never change. Those of CustomResourceDefinitions come and go: they
+// are one immutable map that is exchanged whole, and each lives for as long as somebody holds it. Any thread may read.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +17,9 @@
 namespace kcube::apiserver {
 
 struct Strategy;
+namespace extension {
+struct CustomVersion;
+}
 
 // One resource or subresource of one served version.
 struct Resource {
@@ -24,6 +29,7 @@ struct Resource {
   ResourceCache* cache = nullptr;              // null for kinds that are never stored (reviews, bindings)
   const Strategy* strategy = nullptr;
   bool converted = false;                      // `main` and `stored` differ
+  const extension::CustomVersion* custom = nullptr;   // of a CustomResourceDefinition: what else there is to know of it
 
   std::string_view group() const { return info->group; }
   std::string_view resource() const { return info->resource; }
@@ -32,19 +38,31 @@ struct Resource {
   bool is(std::string_view group, std::string_view resource) const { return info->group == group && info->resource == resource; }
 };
 
+// Of a built-in resource it owns nothing and costs what a pointer costs.
+using ResourcePtr = std::shared_ptr<const Resource>;
+
 class Registry {
  public:
+  // The resources of CustomResourceDefinitions, by name_of().
+  using Dynamic = std::unordered_map<std::string, ResourcePtr>;
   // Declares each stored resource to `cache`.
   Registry(const api::Schema& schema, Cache& cache);
-  const Resource* find(std::string_view group, std::string_view version, std::string_view resource,
-                       std::string_view subresource = {}) const;
+  ResourcePtr find(std::string_view group, std::string_view version, std::string_view resource,
+                   std::string_view subresource = {}) const;
   // The resource in the version that is stored, for callers inside the server.
-  const Resource* find_stored(std::string_view group, std::string_view resource) const;
+  ResourcePtr find_stored(std::string_view group, std::string_view resource) const;
+  // The built-in ones.
   const std::vector<std::unique_ptr<Resource>>& all() const { return all_; }
+  // From now on these are found beside the built-in ones. Under {} for the version: what find_stored() gives.
+  void set_dynamic(std::shared_ptr<const Dynamic> resources) { dynamic_.store(std::move(resources)); }
+  static std::string name_of(std::string_view group, std::string_view version, std::string_view resource, std::string_view subresource);
 
  private:
   std::vector<std::unique_ptr<Resource>> all_;
+  ResourcePtr lookup(const std::unordered_map<std::string, const Resource*>& builtin, const std::string& name) const;
+
   std::unordered_map<std::string, const Resource*> by_name_, stored_;
+  std::atomic<std::shared_ptr<const Dynamic>> dynamic_;
 };
 
 }  // namespace kcube::apiserver

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/strategy.h"
 #include "pkg/apiserver/watches.h"
 #include "pkg/base/log.h"
@@ -249,6 +250,9 @@ void Router::handle(http::Request& request, std::unique_ptr<http::Responder> res
 
 void Router::resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
   const Resource& r = *call.resource;
+  if (r.custom != nullptr && r.custom->owner->terminating() && info.verb == "create")
+    return respond_status(*responder, Status(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"));
+  if (r.custom != nullptr && !r.custom->warning.empty()) call.warn(r.custom->warning);
   if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
   bool needs_namespace = r.namespaced() && call.ns.empty();
   if (needs_namespace && (!call.name.empty() || info.verb == "create" || info.verb == "deletecollection"))
@@ -269,7 +273,9 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
   if (watch && call.resource->cache != nullptr) {
     auto spec = read_watch(call, request.query, s_.core.cache.revision());
     if (!spec) return respond_status(*responder, spec.error());
-    return serve_watch(s_.hub, std::move(*spec), *call.resource, *accepted, s_.core.clock, request, std::move(responder));
+    const auto* custom = call.resource->custom;
+    Hub& hub = custom != nullptr && custom->owner->converts_by_webhook() ? s_.converting : s_.hub;
+    return serve_watch(hub, std::move(*spec), call.resource, *accepted, s_.core.clock, request, std::move(responder));
   }
   auto now = s_.core.clock.now();
   if (info.verb == "list") {
@@ -296,6 +302,8 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
   bool force = is_true(request.query.get("force"));
   if (patch) {
     type = patch_type(request.headers.get("Content-Type"));
+    if (call.resource->custom != nullptr && (!type || *type == client::PatchType::strategic))
+      type = fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"));
     if (!type) return respond_status(responder, type.error());
     bool apply = *type == client::PatchType::apply;
     auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)})); };

@@ -22,6 +22,7 @@ struct Services {
   Core& core;
   Engine& engine;
   Hub& hub;
+  Hub& converting;      // of watches that a conversion webhook may hold up
   Reviews& reviews;
   Connector& connector;
   const Authenticator& authenticator;

@@ -18,7 +18,10 @@ struct Strategy {
   bool has_status = false;             // the main resource leaves status alone
   bool has_generation = false;
   bool status_on_create = false;       // a created object keeps the status it came with
+  bool generation_by_status = false;   // status is no subresource: a change of it counts as one of the spec
+  bool empty_status = true;            // a created object has a status, if an empty one
   bool labels_by_status = true;        // a status write may change labels
+  bool metadata_by_status = true;      // a status write may change metadata at all
   bool returns_deleted = false;        // DELETE answers with the object instead of a Status
   bool creates_on_update = false;      // PUT to an absent name creates
   bool orphans_by_default = false;     // dependents of a deleted object stay unless asked otherwise
@@ -29,8 +32,12 @@ struct Strategy {
   Result<void> (*prepare_update)(json::object& object, const json::object& old, Write& write) = nullptr;
   // By subresource `write.call.resource->subresource()` other than status and scale: `object` holds what the caller sent.
   Result<void> (*prepare_subresource)(json::object& object, const json::object& old, Write& write) = nullptr;
+  // Rules beyond machinery::validate().
+  std::vector<Cause> (*validate)(const json::value& object, const json::value* old, std::string_view subresource) = nullptr;
   // When the write was refused or failed after prepare_create or prepare_update: gives back what they took.
   void (*abandon)(const json::object& object, const json::object* old, Write& write) = nullptr;
+  // When an object that stays for its finalizers or its grace is first deleted: what else changes with that.
+  void (*mark_deleted)(json::object& object, Write& write) = nullptr;
   // Grace of a deletion, in seconds; `asked` is -1 for the default. 0 removes at once.
   int64_t (*grace)(const json::object& object, int64_t asked) = nullptr;
 };

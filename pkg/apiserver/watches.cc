@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/base/strings.h"
 #include "pkg/http/streams.h"
@@ -67,7 +68,7 @@ std::string encode(const Resource& resource, const Accepted& accepted, Clock& cl
   if (d.type == Type::bookmark) return event_text(d.type, json::serialize(bookmark_object(resource, accepted, d)));
   if (d.type == Type::error) return event_text(d.type, json::serialize(api::to_json(*d.error)));
   if (accepted.form == Form::table) {
-    return event_text(d.type, machinery::table(*resource.stored, {d.object}, {{"resourceVersion", std::to_string(d.revision)}}, accepted.include, with_columns, clock.now()));
+    return event_text(d.type, table_text(resource, {d.object}, {{"resourceVersion", std::to_string(d.revision)}}, accepted.include, with_columns, clock.now()));
   }
   return event_text(d.type, accepted.form == Form::metadata ? machinery::partial_object_metadata(*d.object) : object_text(resource, *d.object));
 }
@@ -80,14 +81,14 @@ std::string media_type(const Accepted& accepted) {
 // One HTTP client. deliver() and end() come from the hub's thread, the close from the reactor's.
 class StreamReceiver final : public Receiver {
  public:
-  StreamReceiver(std::unique_ptr<http::Stream> stream, const Resource& resource, Accepted accepted, Clock& clock)
-      : stream_(std::move(stream)), resource_(resource), accepted_(accepted), clock_(clock) {}
+  StreamReceiver(std::unique_ptr<http::Stream> stream, ResourcePtr resource, Accepted accepted, Clock& clock)
+      : stream_(std::move(stream)), resource_(std::move(resource)), accepted_(accepted), clock_(clock) {}
 
   bool deliver(const Delivery& d, EncodedEvent& encoded) override {
     if (!stream_) return false;
     bool shared = accepted_.form != Form::table && d.type != Type::bookmark && d.type != Type::error;
-    auto make = [&] { return encode(resource_, accepted_, clock_, d, !columns_sent_); };
-    auto piece = shared ? encoded.get(encoder_of(resource_, accepted_), d.type, make) : std::make_shared<const std::string>(make());
+    auto make = [&] { return encode(*resource_, accepted_, clock_, d, !columns_sent_); };
+    auto piece = shared ? encoded.get(encoder_of(*resource_, accepted_), d.type, make) : std::make_shared<const std::string>(make());
     columns_sent_ |= d.object != nullptr;
     return stream_->write(std::move(piece));
   }
@@ -98,7 +99,7 @@ class StreamReceiver final : public Receiver {
 
  private:
   std::unique_ptr<http::Stream> stream_;
-  const Resource& resource_;
+  const ResourcePtr resource_;
   const Accepted accepted_;
   Clock& clock_;
   bool columns_sent_ = false;
@@ -107,9 +108,9 @@ class StreamReceiver final : public Receiver {
 // The same over a WebSocket: one message an event.
 class SocketReceiver final : public Receiver {
  public:
-  SocketReceiver(std::unique_ptr<http::Channel> channel, const Resource& resource, Accepted accepted, Clock& clock)
-      : channel_(std::move(channel)), resource_(resource), accepted_(accepted), clock_(clock) {}
-  bool deliver(const Delivery& d, EncodedEvent&) override { return channel_->write(encode(resource_, accepted_, clock_, d, true)).has_value(); }
+  SocketReceiver(std::unique_ptr<http::Channel> channel, ResourcePtr resource, Accepted accepted, Clock& clock)
+      : channel_(std::move(channel)), resource_(std::move(resource)), accepted_(accepted), clock_(clock) {}
+  bool deliver(const Delivery& d, EncodedEvent&) override { return channel_->write(encode(*resource_, accepted_, clock_, d, true)).has_value(); }
   void end() override {
     channel_->close_write();
     channel_->reset();
@@ -117,7 +118,7 @@ class SocketReceiver final : public Receiver {
 
  private:
   std::unique_ptr<http::Channel> channel_;
-  const Resource& resource_;
+  const ResourcePtr resource_;
   const Accepted accepted_;
   Clock& clock_;
 };
@@ -140,9 +141,10 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   auto labels = api::LabelSelector::parse(query.get("labelSelector"));
   if (!labels) return fail(labels.error());
   spec.labels = std::move(*labels);
-  auto fields = FieldMatcher::create(*call.resource->info, query.get("fieldSelector"));
+  auto fields = FieldMatcher::create(*call.resource, query.get("fieldSelector"));
   if (!fields) return fail(fields.error());
   spec.fields = std::move(*fields);
+  if (call.resource->custom != nullptr) spec.view = [resource = call.resource](const ObjectPtr& object) { return resource->custom->read(object); };
   if (spec.name.empty()) spec.name = spec.fields.bound("metadata.name");
   std::string_view version = query.get("resourceVersion");
   auto revision = parse_int<uint64_t>(version.empty() ? "0" : version);
@@ -166,7 +168,7 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   return spec;
 }
 
-void serve_watch(Hub& hub, WatchSpec spec, const Resource& resource, const Accepted& accepted, Clock& clock, const http::Request& request,
+void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Accepted& accepted, Clock& clock, const http::Request& request,
                  std::unique_ptr<http::Responder> responder) {
   if (http::wants_websocket(request)) {
     auto channel = http::accept_message_stream(request, std::move(responder), true);

@@ -41,7 +41,7 @@ const FieldSet& unowned() {
 void strip(FieldSet& set, const ApplyOptions& options) {
   set.subtract(unowned());
   if (options.subresource == "status") set.children.erase("f:spec");
-  else set.children.erase("f:status");
+  else if (options.status_apart) set.children.erase("f:status");
   auto metadata = set.children.find("f:metadata");
   if (metadata != set.children.end() && metadata->second.empty()) set.children.erase(metadata);
 }

@@ -17,6 +17,7 @@ struct ApplyOptions {
   std::string subresource;          // "" or "status", "scale", …
   std::string api_version;          // of the applied configuration
   SystemTime now{};
+  bool status_apart = true;         // status is written by its subresource alone
 };
 
 // The object after `config` is applied to `live` (null: create), with its managedFields brought up to date.

@@ -22,9 +22,10 @@ enum class Dialect { v2, v3 };
 
 json::value str(std::string_view s) { return json::value(json::key(s)); }
 
-std::string reference(const Type& type, Dialect dialect) {
-  return (dialect == Dialect::v3 ? "#/components/schemas/" : "#/definitions/") + std::string(type.name);
+std::string reference(std::string_view name, Dialect dialect) {
+  return (dialect == Dialect::v3 ? "#/components/schemas/" : "#/definitions/") + std::string(name);
 }
+std::string reference(const Type& type, Dialect dialect) { return reference(type.name, dialect); }
 
 json::object scalar_schema(FieldKind kind, Dialect dialect) {
   switch (kind) {
@@ -95,6 +96,34 @@ json::object gvk(std::string_view group, std::string_view version, std::string_v
   return {{"group", str(group)}, {"kind", str(kind)}, {"version", str(version)}};
 }
 
+// What people ask about by `kubectl explain` most, on kinds of every sort.
+struct Description {
+  std::string_view field, text;
+};
+constexpr Description kMetadataDescriptions[] = {
+    {"annotations", "Annotations is a map of values that tools keep with an object. They are not queryable."},
+    {"creationTimestamp", "CreationTimestamp is a timestamp of the server time when this object was created. It is set by the system, in RFC3339 form and UTC."},
+    {"deletionGracePeriodSeconds", "Number of seconds that this object may take to end before it is removed. Only set when deletionTimestamp is set as well."},
+    {"deletionTimestamp", "DeletionTimestamp is the time at and after which this object will be deleted. It is set by the server when deletion is asked for."},
+    {"finalizers", "Must be empty before the object is removed. Each entry names who will do something first, and remove it."},
+    {"generateName", "GenerateName is a prefix for a unique name that the server makes when no name is given."},
+    {"generation", "A number that counts the states of the desired state. Set by the system."},
+    {"labels", "Map of keys and values to organize and select objects by."},
+    {"managedFields", "ManagedFields maps who manages what part of the object, in which version. For server-side apply."},
+    {"name", "Name must be unique within a namespace. It cannot be changed."},
+    {"namespace", "Namespace is the space within which the name is unique. It cannot be changed."},
+    {"ownerReferences", "Objects that this one depends on. When all of them are gone it is garbage collected."},
+    {"resourceVersion", "An opaque value by which clients can tell whether an object has changed, and watch from there."},
+    {"selfLink", "No longer set by the system."},
+    {"uid", "UID is unique in time and space. It is made by the server at creation and never changes."},
+};
+std::string_view description_of(const Type& type, std::string_view field) {
+  if (type.short_name != "ObjectMeta") return {};
+  for (const Description& d : kMetadataDescriptions)
+    if (d.field == field) return d.text;
+  return {};
+}
+
 json::object type_schema(const Type& type, Dialect dialect) {
   json::object out;
   if (type.scalar != FieldKind::message) {
@@ -104,7 +133,9 @@ json::object type_schema(const Type& type, Dialect dialect) {
     json::object properties;
     json::array required;
     for (const Field& field : type.fields) {
-      properties[json::key(field.name)] = field_schema(field, dialect);
+      json::object property = field_schema(field, dialect);
+      if (std::string_view text = description_of(type, field.name); !text.empty()) property["description"] = str(text);
+      properties[json::key(field.name)] = std::move(property);
       if (field.required) required.push_back(str(field.name));
     }
     if (!required.empty()) out["required"] = std::move(required);
@@ -129,6 +160,17 @@ std::string group_version_path(const ResourceInfo& r) {
 
 const Type* list_type(const Schema& schema, const ResourceInfo& r) {
   return schema.find_kind(r.kind_group, r.kind_version, std::string(r.kind) + "List");
+}
+
+// The schema of what a resource's bodies are; empty when they have none.
+std::string body_name(const ResourceInfo& r) {
+  if (r.custom && r.subresource != "scale") return custom_schema_name(r.kind_group, r.kind_version, r.kind);
+  return r.type == nullptr ? std::string() : std::string(r.type->name);
+}
+std::string list_name(const Schema& schema, const ResourceInfo& r) {
+  if (r.custom) return body_name(r) + "List";
+  const Type* type = list_type(schema, r);
+  return type == nullptr ? std::string() : std::string(type->name);
 }
 
 json::object parameter(std::string_view name, std::string_view in, std::string_view type, Dialect dialect) {
@@ -199,20 +241,20 @@ class PathBuilder {
       for (const char* name : {"dryRun", "propagationPolicy"}) parameters.push_back(parameter(name, "query", "string", dialect_));
       parameters.push_back(parameter("gracePeriodSeconds", "query", "integer", dialect_));
     }
-    const Type* answer = op.verb == "list" ? list_type(schema_, r) : r.type;
+    std::string body = body_name(r), answer = op.verb == "list" ? list_name(schema_, r) : body;
     json::object response{{"description", "OK"}};
     json::object out;
     if (dialect_ == Dialect::v3) {
-      if (answer != nullptr) response["content"] = content("application/json", *answer);
-      if (op.body && r.type != nullptr) out["requestBody"] = json::object{{"required", true}, {"content", body_content(op, *r.type)}};
+      if (!answer.empty()) response["content"] = content("application/json", answer);
+      if (op.body && !body.empty()) out["requestBody"] = json::object{{"required", true}, {"content", body_content(op, body)}};
     } else {
       out["produces"] = json::array{"application/json", "application/yaml"};
       out["consumes"] = op.method == "patch" ? json::array{"application/json-patch+json", "application/merge-patch+json",
                                                            "application/strategic-merge-patch+json", "application/apply-patch+yaml"}
                                              : json::array{"*/*"};
-      if (answer != nullptr) response["schema"] = json::object{{"$ref", str(reference(*answer, dialect_))}};
-      if (op.body && r.type != nullptr)
-        parameters.push_back(json::object{{"name", "body"}, {"in", "body"}, {"required", true}, {"schema", json::object{{"$ref", str(reference(*r.type, dialect_))}}}});
+      if (!answer.empty()) response["schema"] = json::object{{"$ref", str(reference(answer, dialect_))}};
+      if (op.body && !body.empty())
+        parameters.push_back(json::object{{"name", "body"}, {"in", "body"}, {"required", true}, {"schema", json::object{{"$ref", str(reference(body, dialect_))}}}});
     }
     std::string id = std::string(op.verb) + operation_suffix(r);
     out["operationId"] = str(id);
@@ -223,12 +265,12 @@ class PathBuilder {
     return out;
   }
 
-  json::object content(std::string_view media, const Type& type) {
-    return {{json::key(media), json::object{{"schema", json::object{{"$ref", str(reference(type, dialect_))}}}}}};
+  json::object content(std::string_view media, std::string_view name) {
+    return {{json::key(media), json::object{{"schema", json::object{{"$ref", str(reference(name, dialect_))}}}}}};
   }
 
-  json::object body_content(const Operation& op, const Type& type) {
-    if (op.method != "patch") return content("*/*", type);
+  json::object body_content(const Operation& op, std::string_view name) {
+    if (op.method != "patch") return content("*/*", name);
     json::object out;
     const Type* patch = schema_.find_type("io.k8s.apimachinery.pkg.apis.meta.v1.Patch");
     for (const char* media : {"application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"})
@@ -253,12 +295,18 @@ class PathBuilder {
 };
 
 void collect_resource(const Schema& schema, const ResourceInfo& r, std::set<const Type*>& types) {
+  if (r.custom && r.subresource != "scale") return;
   if (r.type != nullptr) collect(*r.type, types);
   if (const Type* list = list_type(schema, r)) collect(*list, types);
 }
 
 void collect_common(const Schema& schema, std::set<const Type*>& types) {
   for (const char* name : {"Patch", "DeleteOptions", "Status", "WatchEvent", "APIResourceList"})
+    if (const Type* t = schema.find_type(std::string("io.k8s.apimachinery.pkg.apis.meta.v1.") + name)) collect(*t, types);
+}
+
+void collect_metadata(const Schema& schema, std::set<const Type*>& types) {
+  for (const char* name : {"ObjectMeta", "ListMeta"})
     if (const Type* t = schema.find_type(std::string("io.k8s.apimachinery.pkg.apis.meta.v1.") + name)) collect(*t, types);
 }
 
@@ -272,35 +320,58 @@ json::object schemas_of(const std::set<const Type*>& types, Dialect dialect) {
 
 }  // namespace
 
-std::string openapi_v3_index(const Schema& schema) {
+std::string custom_schema_name(std::string_view group, std::string_view version, std::string_view kind) {
+  std::string name;
+  auto labels = split(group, '.');
+  for (auto it = labels.rbegin(); it != labels.rend(); ++it) name += std::string(*it) + ".";
+  return name + std::string(version) + "." + std::string(kind);
+}
+
+std::string openapi_v3_index(const Schema& schema, const CustomSchemas& custom) {
   json::object paths;
-  for (const ResourceInfo& r : schema.resources()) {
-    std::string gv = group_version_path(r);
-    if (paths.contains(gv)) continue;
-    // The hash names this build's document, so that clients may keep it.
-    std::string hash = to_hex(std::to_string(stable_hash(gv + kVersion)));
-    paths[gv] = json::object{{"serverRelativeURL", str("/openapi/v3/" + gv + "?hash=" + hash)}};
+  auto add = [&](const std::string& gv, const std::string& content) {
+    paths[gv] = json::object{{"serverRelativeURL", str("/openapi/v3/" + gv + "?hash=" + to_hex(std::to_string(stable_hash(content))))}};
+  };
+  // The hash names this build's document, so that clients may keep it.
+  for (const ResourceInfo& r : schema.resources())
+    if (std::string gv = group_version_path(r); !paths.contains(gv)) add(gv, gv + kVersion);
+  std::map<std::string, std::string> contents;
+  for (const ResourceInfo* r : custom.resources) {
+    std::string& content = contents[group_version_path(*r)];
+    content.append(r->resource).append("/").append(r->subresource).append("\n");
+    if (const json::value* kind = custom.schemas.if_contains(body_name(*r))) json::append(content, *kind);
   }
+  for (const auto& [gv, content] : contents) add(gv, content);
   return json::serialize(json::object{{"paths", std::move(paths)}});
 }
 
-std::string openapi_v3(const Schema& schema, std::string_view group_version) {
+std::string openapi_v3(const Schema& schema, const CustomSchemas& custom, std::string_view group_version) {
   std::set<const Type*> types;
-  json::object paths;
+  json::object paths, own;
   PathBuilder builder(schema, Dialect::v3);
   for (const ResourceInfo& r : schema.resources()) {
     if (group_version_path(r) != group_version) continue;
     builder.add(r, paths);
     collect_resource(schema, r, types);
   }
+  for (const ResourceInfo* r : custom.resources) {
+    if (group_version_path(*r) != group_version) continue;
+    builder.add(*r, paths);
+    collect_resource(schema, *r, types);
+    for (const std::string& name : {body_name(*r), list_name(schema, *r)})
+      if (const json::value* kind = custom.schemas.if_contains(name)) own[name] = *kind;
+  }
   if (paths.empty()) return {};
   collect_common(schema, types);
+  if (!own.empty()) collect_metadata(schema, types);
+  json::object schemas = schemas_of(types, Dialect::v3);
+  for (auto& kind : own) schemas[kind.key()] = std::move(kind.value());
   json::object out{{"openapi", "3.0.0"}, {"info", json::object{{"title", "Kubernetes"}, {"version", kVersion}}}, {"paths", std::move(paths)},
-                   {"components", json::object{{"schemas", schemas_of(types, Dialect::v3)}}}};
+                   {"components", json::object{{"schemas", std::move(schemas)}}}};
   return json::serialize(out);
 }
 
-std::string openapi_v2(const Schema& schema) {
+std::string openapi_v2(const Schema& schema, const CustomSchemas& custom) {
   std::set<const Type*> types;
   json::object paths;
   PathBuilder builder(schema, Dialect::v2);
@@ -308,9 +379,12 @@ std::string openapi_v2(const Schema& schema) {
     builder.add(r, paths);
     collect_resource(schema, r, types);
   }
+  for (const ResourceInfo* r : custom.resources) builder.add(*r, paths);
   collect_common(schema, types);
+  json::object definitions = schemas_of(types, Dialect::v2);
+  for (const auto& kind : custom.schemas) definitions[kind.key()] = kind.value();
   json::object out{{"swagger", "2.0"}, {"info", json::object{{"title", "Kubernetes"}, {"version", kVersion}}}, {"paths", std::move(paths)},
-                   {"definitions", schemas_of(types, Dialect::v2)}};
+                   {"definitions", std::move(definitions)}};
   return json::serialize(out);
 }
 

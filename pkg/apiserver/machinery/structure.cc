@@ -31,7 +31,7 @@ struct Member {
 // The members or elements of both values under their path elements.
 std::map<std::string, Member> members_of(const Place& place, const json::value* before, const json::value* after, bool phantoms) {
   std::map<std::string, Member> out;
-  if (place.kind == Place::Kind::object || place.kind == Place::Kind::map) {
+  if (place.kind != Place::Kind::keyed_list && place.kind != Place::Kind::set) {
     auto take = [&](const json::value* v, auto slot) {
       for (const auto& m : json::get_object(v)) {
         Member& member = out[member_element(json::view(m.key()))];
@@ -127,6 +127,7 @@ bool has_nothing(const json::value& v) {
 }  // namespace
 
 Place Place::of(const api::Type& type) {
+  if (!type.atomic && type.open && type.fields.empty()) return {Kind::deduced, nullptr, nullptr};
   if (type.atomic || type.scalar != FieldKind::message || type.fields.empty()) return {};
   return {Kind::object, &type, nullptr};
 }
@@ -149,6 +150,12 @@ Place Place::of(const Field& field) {
 }
 
 Place Place::element() const {
+  if (kind == Kind::deduced) return *this;
+  if (field != nullptr && field->element != nullptr) {
+    const Field& item = *field->element;
+    if (kind == Kind::keyed_list && item.kind == FieldKind::message && item.shape == Shape::single && !item.type->fields.empty()) return {Kind::object, item.type, nullptr};
+    return of(item);
+  }
   if (kind == Kind::set || field == nullptr || field->shape == Shape::map_of_list) return {};
   if (field->kind != FieldKind::message || field->type == nullptr) return {};
   // The elements of a keyed list are objects, also of a type that is one value elsewhere.
@@ -157,9 +164,10 @@ Place Place::element() const {
 }
 
 Place Place::member(std::string_view name) const {
-  if (kind == Kind::map) return element();
+  if (kind == Kind::map || kind == Kind::deduced) return element();
   const Field* found = type == nullptr ? nullptr : type->field(name);
-  return found == nullptr ? Place{} : of(*found);
+  if (found != nullptr) return of(*found);
+  return type != nullptr && type->open ? Place{Kind::deduced, nullptr, nullptr} : Place{};
 }
 
 std::string path_element(const Place& place, const json::value& item) {
@@ -190,7 +198,7 @@ FieldSet fields_of(const Place& place, const json::value& value) {
   for (const auto& [element, m] : members_of(place, nullptr, &value, false)) {
     FieldSet child = fields_of(m.place, *m.after);
     // Elements of lists and keys of maps are owned themselves, members of structs by what they hold.
-    if (list || place.kind == Place::Kind::map) child.member = true;
+    if (list || place.kind == Place::Kind::map || place.kind == Place::Kind::deduced) child.member = true;
     set.children.emplace(element, std::move(child));
   }
   return set;

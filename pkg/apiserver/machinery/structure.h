@@ -11,10 +11,11 @@ namespace kcube::machinery {
 
 // Where in the schema a value stands: a type (objects of it), or a field (its value whole), or an element of one.
 struct Place {
-  enum class Kind { leaf, object, map, keyed_list, set };
+  enum class Kind { leaf, object, map, keyed_list, set, deduced };
   Kind kind = Kind::leaf;
   const api::Type* type = nullptr;     // of object
   const api::Field* field = nullptr;   // of map, keyed_list and set
+  // deduced: nothing is known, so that objects are maps and everything else is a leaf.
 
   static Place of(const api::Type& type);
   static Place of(const api::Field& field);

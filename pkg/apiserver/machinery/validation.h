@@ -18,4 +18,7 @@ std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value
 std::vector<Cause> validate_metadata(const api::ResourceInfo& resource, const json::value& object,
                                      const json::value* old);
 
+// metadata of an object inside another: its names may be left out.
+std::vector<Cause> validate_embedded_metadata(const json::value& object);
+
 }  // namespace kcube::machinery

@@ -2,6 +2,7 @@
 #include "pkg/api/names.h"
 #include "pkg/apiserver/machinery/validation_pod.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
+#include "pkg/apiserver/machinery/validation_schema.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::machinery {
@@ -26,35 +27,11 @@ void validate_names(const Cursor& names) {
     names["listKind"].invalid("kind and listKind may not be the same");
 }
 
-bool shapeless(const Cursor& schema) {
-  return schema["x-kubernetes-int-or-string"].flag() || schema["x-kubernetes-preserve-unknown-fields"].flag();
-}
-
-// Every part of a schema has a type, so that it can be pruned and defaulted.
-void validate_schema(const Cursor& schema, std::string_view place) {
-  if (!schema.present() || !schema.value()->is_object()) return;
-  Cursor type = schema["type"];
-  if (place == "root") {
-    if (type.empty())
-      type.required("must not be empty at the root");
-    else if (type.text() != "object")
-      type.invalid("must be object at the root");
-  } else if (type.empty()) {
-    if (!shapeless(schema)) type.required("must not be empty for specified " + std::string(place));
-  } else if (!type.in({"array", "boolean", "integer", "number", "object", "string"})) {
-    type.not_supported({"array", "boolean", "integer", "number", "object", "string"});
-  }
-  for (const auto& [name, property] : schema["properties"].members()) validate_schema(property, "object fields");
-  if (schema["additionalProperties"].present()) {
-    if (!schema["properties"].empty() && schema["additionalProperties"].value()->is_object())
-      schema["additionalProperties"].forbidden("additionalProperties and properties are mutual exclusive");
-    validate_schema(schema["additionalProperties"], "object fields");
-  }
-  if (type.text() == "array" && !schema["items"].present()) schema["items"].required("must be specified");
-  validate_schema(schema["items"], "array items");
-  if (schema["uniqueItems"].flag())
-    schema["uniqueItems"].forbidden("uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
-  if (schema["$ref"].present()) schema["$ref"].forbidden("$ref is not supported");
+// Paths in the definition are dotted and begin with a dot.
+bool simple_path(const Cursor& at) {
+  if (at.text().starts_with('.') && at.text().size() > 1) return true;
+  at.invalid("must be a simple json path starting with .");
+  return false;
 }
 
 void validate_column(const Cursor& column) {
@@ -63,13 +40,55 @@ void validate_column(const Cursor& column) {
     column["type"].required("must be one of boolean,date,integer,number,string");
   else if (!column["type"].in({"boolean", "date", "integer", "number", "string"}))
     column["type"].invalid("must be one of boolean,date,integer,number,string");
-  if (column["jsonPath"].empty()) column["JSONPath"].required();
+  if (!column["format"].empty() &&
+      !column["format"].in({"byte", "date", "date-time", "double", "float", "int32", "int64", "password"}))
+    column["format"].invalid("must be one of byte,date,date-time,double,float,int32,int64,password");
+  Cursor path = column["jsonPath"].renamed(column.path() + ".JSONPath");
+  if (path.empty())
+    path.required();
+  else
+    simple_path(path);
+}
+
+void check_scale_path(const Cursor& at, std::initializer_list<std::string_view> roots, std::string_view detail) {
+  if (at.empty() || !simple_path(at)) return;
+  for (std::string_view root : roots)
+    if (at.text().starts_with(root) && at.text().size() > root.size()) return;
+  at.invalid(detail);
 }
 
 void validate_scale(const Cursor& scale) {
   if (!scale.present()) return;
   for (std::string_view member : {"specReplicasPath", "statusReplicasPath"})
     if (scale[member].empty()) scale[member].required();
+  check_scale_path(scale["specReplicasPath"], {".spec."}, "should be a json path under .spec");
+  check_scale_path(scale["statusReplicasPath"], {".status."}, "should be a json path under .status");
+  check_scale_path(scale["labelSelectorPath"], {".spec.", ".status."}, "should be a json path under either .spec or .status");
+}
+
+// The schema at a path of members, or null.
+const json::value* schema_at(const json::value* schema, std::string_view path) {
+  for (std::string_view name : split(path.substr(1), '.')) schema = json::find(json::find(schema, "properties"), name);
+  return schema;
+}
+
+void validate_selectable(const Cursor& fields, const json::value* schema) {
+  std::set<std::string_view> seen;
+  if (fields.size() > 8) fields.too_many(8);
+  for (const Cursor& field : fields.items()) {
+    Cursor path = field["jsonPath"];
+    if (path.empty()) {
+      path.required();
+      continue;
+    }
+    const json::value* found = path.text().starts_with('.') ? schema_at(schema, path.text()) : nullptr;
+    std::string_view type = json::get_string(json::find(found, "type"));
+    if (found == nullptr || path.text().starts_with(".metadata"))
+      path.invalid("is an invalid path: does not refer to a valid field");
+    else if (type != "string" && type != "boolean" && type != "integer")
+      path.invalid("must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.");
+    if (!seen.insert(path.text()).second) path.duplicate();
+  }
 }
 
 // Whether all versions have the same there: the real server then speaks of it as of one thing above them.
@@ -88,6 +107,16 @@ void validate_version(const Cursor& version) {
     warning.invalid("can only be set for deprecated versions");
   else if (warning.present() && warning.empty())
     warning.invalid("must not be an empty string");
+  else if (warning.text().size() > 256)
+    warning.invalid("must be <= 256 characters long");
+  size_t at = 0;
+  for (unsigned char c : warning.text()) {
+    if (c < 0x20 || c == 0x7f) {
+      warning.invalid("must only contain printable UTF-8 characters; non-printable character found at index " + std::to_string(at));
+      break;
+    }
+    ++at;
+  }
 }
 
 void validate_versions(const Cursor& spec) {
@@ -95,13 +124,17 @@ void validate_versions(const Cursor& spec) {
   if (versions.empty()) return;
   spec["version"].with(versions[0]["name"].value()).check(api::check_dns1035_label(versions[0]["name"].text()));
   bool one_schema = same_in_all(versions, "schema"), one_table = same_in_all(versions, "additionalPrinterColumns");
-  bool one_scale = same_in_all(versions, "subresources");
+  bool one_scale = same_in_all(versions, "subresources"), one_selection = same_in_all(versions, "selectableFields");
   for (size_t i = 0; i < versions.size(); ++i) {
     const Cursor& version = versions[i];
     validate_version(version);
     if (i == 0 || !one_schema) {
       Cursor schema = version["schema"]["openAPIV3Schema"];
-      validate_schema(one_schema ? schema.renamed("spec.validation.openAPIV3Schema") : schema, "root");
+      validate_structural_schema(one_schema ? schema.renamed("spec.validation.openAPIV3Schema") : schema);
+    }
+    if (i == 0 || !one_selection) {
+      Cursor fields = version["selectableFields"];
+      validate_selectable(one_selection ? fields.renamed("spec.selectableFields") : fields, version["schema"]["openAPIV3Schema"].value());
     }
     if (i == 0 || !one_table) {
       Cursor columns = version["additionalPrinterColumns"];
@@ -126,7 +159,9 @@ void validate_conversion(const Cursor& conversion) {
   conversion["strategy"].one_of({"None", "Webhook"});
   Cursor webhook = conversion["webhook"];
   if (conversion["strategy"].text() != "Webhook") {
-    if (webhook.present())
+    if (!webhook["conversionReviewVersions"].empty())
+      conversion["conversionReviewVersions"].forbidden("should not be set when strategy is not set to Webhook");
+    if (webhook["clientConfig"].present())
       webhook.renamed(conversion.path() + ".webhookClientConfig")
           .forbidden("should not be set when strategy is not set to Webhook");
     return;
@@ -137,13 +172,68 @@ void validate_conversion(const Cursor& conversion) {
     client.required("required when strategy is set to Webhook");
   else
     validate_webhook_client(client);
-  if (webhook["conversionReviewVersions"].empty()) conversion["conversionReviewVersions"].required();
+  Cursor reviews = webhook["conversionReviewVersions"].renamed(conversion.path() + ".conversionReviewVersions");
+  if (reviews.empty()) return reviews.required();
+  std::set<std::string_view> seen;
+  bool known = false;
+  for (const Cursor& version : reviews.items()) {
+    if (!seen.insert(version.text()).second) version.invalid("duplicate version");
+    version.check(api::check_dns1035_label(version.text()));
+    known |= version.text() == "v1" || version.text() == "v1beta1";
+  }
+  if (!known) reviews.invalid("must include at least one of v1, v1beta1");
+}
+
+// Groups of the Kubernetes project. Source: KEP-1111.
+bool is_protected(std::string_view group) {
+  return group == "k8s.io" || group == "kubernetes.io" || group.ends_with(".k8s.io") || group.ends_with(".kubernetes.io");
+}
+
+void validate_approval(const Validation& v) {
+  constexpr std::string_view kName = "api-approved.kubernetes.io";
+  if (!is_protected(v["spec"]["group"].text())) return;
+  Cursor annotation = v["metadata"]["annotations"].entry(kName);
+  std::string_view text = annotation.text();
+  if (!v.creating() && same(annotation.value(), v.before({"metadata", "annotations", kName}))) return;
+  std::string rule = "protected groups must have approval annotation \"" + std::string(kName) + "\"";
+  std::string link = ", see https://github.com/kubernetes/enhancements/pull/1111";
+  if (text.empty())
+    annotation.required(rule + link);
+  else if (!text.starts_with("unapproved") && text.find("://") == std::string_view::npos)
+    annotation.invalid(rule + " with either a URL or a reason starting with \"unapproved\"" + link);
+}
+
+// Versions that objects may be stored in cannot go, and the one they are stored in now is among them.
+void validate_stored_versions(const Validation& v) {
+  Cursor stored = v["status"]["storedVersions"];
+  std::set<std::string_view> names;
+  std::string_view storage;
+  for (const Cursor& version : v["spec"]["versions"].items()) {
+    names.insert(version["name"].text());
+    if (version["storage"].flag()) storage = version["name"].text();
+  }
+  if (stored.empty()) {
+    // The main resource leaves the list to the server.
+    if (!v.main()) stored.invalid(json::array(), "must have at least one stored version");
+    return;
+  }
+  bool has_storage = false;
+  for (const Cursor& name : stored.items()) {
+    has_storage |= name.text() == storage;
+    if (!names.contains(name.text())) name.invalid("missing from spec.versions; " + std::string(name.text()) +
+        " was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in " +
+        std::string(name.text()) + " and removes " + std::string(name.text()) + " from status.storedVersions");
+  }
+  if (!has_storage && !storage.empty()) stored.invalid("must have the storage version " + std::string(storage));
 }
 
 }  // namespace
 
 void validate_custom_resource_definition(const Validation& v) {
-  if (!v.main()) return;
+  if (!v.main()) {
+    if (v.subresource == "status") validate_stored_versions(v);
+    return;
+  }
   Cursor spec = v["spec"], group = spec["group"], versions = spec["versions"];
   Cursor name = v["metadata"]["name"];
   std::string wanted = std::string(spec["names"]["plural"].text()) + "." + std::string(group.text());
@@ -167,8 +257,11 @@ void validate_custom_resource_definition(const Validation& v) {
   const json::value& shown = versions.present() ? *versions.value() : none;
   if (!unique) versions.invalid(shown, "must contain unique version names");
   if (storage != 1) versions.invalid(shown, "must have exactly one version marked as storage version");
-  if (v.creating() && storage == 0)
-    v["status"]["storedVersions"].invalid(none, "must have at least one stored version");
+  if (v.creating() && storage == 0) v["status"]["storedVersions"].invalid(none, "must have at least one stored version");
+  else validate_stored_versions(v);
+  if (spec["preserveUnknownFields"].flag())
+    spec["preserveUnknownFields"].invalid("cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead");
+  validate_approval(v);
   validate_names(spec["names"]);
   validate_conversion(spec["conversion"]);
   if (v.creating() || !established(v)) return;

@@ -112,7 +112,7 @@ void check_finalizers(const ResourceInfo& r, const json::value* metadata, std::v
     std::string_view name = json::get_string(&f);
     std::string path = "metadata.finalizers[" + std::to_string(i++) + "]";
     if (name.find('/') == std::string_view::npos && name != "orphan" && name != "foregroundDeletion" &&
-        name != "kubernetes" && r.group != "apiextensions.k8s.io") {
+        name != "kubernetes" && r.group != "apiextensions.k8s.io" && !r.custom) {
       causes.push_back(
           api::field_invalid(path, f, "name is neither a standard finalizer name nor is it fully qualified"));
     }
@@ -149,6 +149,19 @@ void check_update(const json::value* now, const json::value* before, std::vector
 }
 
 }  // namespace
+
+std::vector<Cause> validate_embedded_metadata(const json::value& object) {
+  std::vector<Cause> causes;
+  const json::value* metadata = json::find(&object, "metadata");
+  ResourceInfo any;
+  any.custom = true;
+  if (!json::get_string(json::find(metadata, "name")).empty()) check_name(any, metadata, causes);
+  check_labels(json::find(metadata, "labels"), "metadata.labels", causes);
+  check_annotations(json::find(metadata, "annotations"), causes);
+  check_owners(metadata, causes);
+  check_finalizers(any, metadata, causes);
+  return causes;
+}
 
 std::vector<Cause> validate_metadata(const ResourceInfo& resource, const json::value& object, const json::value* old) {
   std::vector<Cause> causes;

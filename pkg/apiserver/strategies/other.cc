@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/extension/definition_rules.h"
+#include "pkg/apiserver/extension/names.h"
 #include "pkg/apiserver/strategy.h"
 #include "pkg/base/strings.h"
 
@@ -114,8 +116,31 @@ Result<void> create_job(json::object& object, Write& write) {
   return {};
 }
 
+// The storage version counts as one that objects may be stored in.
+void add_stored_version(json::object& definition) {
+  json::array& stored = json::ensure_array(json::ensure_object(definition, "status"), "storedVersions");
+  for (const json::value& version : json::get_array(json::find(definition.if_contains("spec"), "versions"))) {
+    const json::value* name = json::find(&version, "name");
+    if (name != nullptr && json::get_bool(version, {"storage"}) && std::ranges::find(stored, *name) == stored.end()) stored.push_back(*name);
+  }
+}
+
+// What follows from the names that are given. Source: CustomResourceDefinitionNames in the API reference.
+void default_crd(json::object& definition) {
+  json::object& spec = json::ensure_object(definition, "spec");
+  json::object& conversion = json::ensure_object(spec, "conversion");
+  if (json::get_string(conversion.if_contains("strategy")).empty()) conversion["strategy"] = "None";
+  json::object& names = json::ensure_object(spec, "names");
+  std::string kind(json::get_string(names.if_contains("kind")));
+  if (kind.empty()) return;
+  if (json::get_string(names.if_contains("singular")).empty()) names["singular"] = to_lower(kind);
+  if (json::get_string(names.if_contains("listKind")).empty()) names["listKind"] = kind + "List";
+}
+
 Result<void> create_crd(json::object& object, Write&) {
-  object.erase("status");
+  object["status"] = json::object{{"acceptedNames", json::object{{"kind", ""}, {"plural", ""}}}};
+  default_crd(object);
+  add_stored_version(object);
   return {};
 }
 
@@ -138,6 +163,21 @@ Result<void> update_daemon_set(json::object& object, const json::object& old, Wr
   return {};
 }
 
+Result<void> update_crd(json::object& object, const json::object&, Write&) {
+  default_crd(object);
+  add_stored_version(object);
+  return {};
+}
+
+// Its objects go before it does.
+void mark_crd_deleted(json::object& object, Write& write) {
+  json::array& finalizers = json::ensure_array(json::ensure_object(object, "metadata"), "finalizers");
+  const json::value ours("customresourcecleanup.apiextensions.k8s.io");
+  if (std::ranges::find(finalizers, ours) == finalizers.end()) finalizers.push_back(ours);
+  extension::set_condition(object, "Terminating", true, "InstanceDeletionPending",
+                           "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon", write.core.clock.now());
+}
+
 }  // namespace
 
 const Strategy kDaemonSetStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .prepare_create = create_daemon_set, .prepare_update = update_daemon_set};
@@ -155,6 +195,6 @@ const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
 const Strategy kEventStrategy{.creates_on_update = true};
 const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .prepare_create = create_job};
 const Strategy kApiServiceStrategy{.has_status = true};
-const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd};
+const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
 
 }  // namespace kcube::apiserver
