@@ -238,7 +238,7 @@ Result<json::value> Reviews::evict(Call& call, json::value eviction) {
   Call write = call;
   write.resource = core.registry.find_stored("", "pods");
   if (!pod->deleting()) {
-    for (const ObjectPtr& budget : core.cache.find("policy", "poddisruptionbudgets")->snapshot()->objects) {
+    for (SnapshotPtr all = core.cache.find("policy", "poddisruptionbudgets")->snapshot(); const ObjectPtr& budget : all->objects) {
       if (budget->namespace_() != call.ns) continue;
       auto selector = api::LabelSelector::from_json(json::at(&budget->value(), {"spec", "selector"}));
       if (!selector || !selector->matches(pod->labels())) continue;

@@ -27,7 +27,7 @@ Result<void> add_tolerations(Admission& a) {
 
 ObjectPtr default_class(const Core& core) {
   ObjectPtr best;
-  for (const ObjectPtr& c : core.cache.find(kScheduling, "priorityclasses")->snapshot()->objects) {
+  for (SnapshotPtr all = core.cache.find(kScheduling, "priorityclasses")->snapshot(); const ObjectPtr& c : all->objects) {
     if (!json::get_bool(c->value(), {"globalDefault"})) continue;
     if (!best || json::get_int(c->value(), {"value"}) < json::get_int(best->value(), {"value"})) best = c;
   }
