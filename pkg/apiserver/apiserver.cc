@@ -4,6 +4,7 @@
 #include "pkg/apiserver/local_backend.h"
 #include "pkg/apiserver/router.h"
 #include "pkg/apiserver/service_allocator.h"
+#include "pkg/apiserver/webhook_client.h"
 #include "pkg/base/log.h"
 
 namespace kcube::apiserver {
@@ -16,7 +17,8 @@ class ServerImpl final : public Server {
         registry_(api::Schema::builtin(), cache_),
         allocator_(options_.service_cidr, options_.node_port_first, options_.node_port_last),
         authorizer_(cache_),
-        core_{store, cache_, registry_, clock, allocator_, authorizer_},
+        core_{store, cache_, registry_, clock, allocator_, authorizer_, webhooks_},
+        webhooks_(core_),
         engine_(core_),
         signer_(std::move(signer)),
         authenticator_(cache_, clock, *signer_, options_.issuer),
@@ -78,6 +80,7 @@ class ServerImpl final : public Server {
   ServiceAllocator allocator_;
   Authorizer authorizer_;
   Core core_;
+  WebhookClient webhooks_;
   Engine engine_;
   std::unique_ptr<auth::TokenSigner> signer_;
   Authenticator authenticator_;

@@ -5,6 +5,7 @@
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/output.h"
+#include "pkg/apiserver/service_endpoints.h"
 #include "pkg/base/strings.h"
 #include "pkg/http/streams.h"
 
@@ -157,20 +158,9 @@ Result<Connector::Target> Connector::service_proxy(const Call& call, const Reque
     port_name = own;
   }
   if (!found) return fail(Status::unavailable("no service port \"" + name.port + "\" found for service \"" + name.name + "\""));
-  std::vector<std::string> targets;
-  for (const ObjectPtr& slice : core_.cache.find("discovery.k8s.io", "endpointslices")->snapshot()->objects) {
-    if (slice->namespace_() != call.ns || slice->label("kubernetes.io/service-name") != name.name) continue;
-    int64_t port = 0;
-    for (const json::value& p : json::get_array(json::find(&slice->value(), "ports")))
-      if (json::get_string(p, {"name"}) == port_name) port = json::get_int(p, {"port"});
-    if (port == 0) continue;
-    for (const json::value& e : json::get_array(json::find(&slice->value(), "endpoints"))) {
-      if (!json::get_bool(e, {"conditions", "ready"}, true)) continue;
-      for (const json::value& a : json::get_array(json::find(&e, "addresses"))) targets.push_back(std::string(json::get_string(&a)) + ":" + std::to_string(port));
-    }
-  }
-  if (targets.empty()) return fail(Status::unavailable("no endpoints available for service \"" + call.name + "\""));
-  std::string url = name.scheme + "://" + targets[random_u64() % targets.size()];
+  std::string endpoint = choose_endpoint(core_, call.ns, name.name, port_name);
+  if (endpoint.empty()) return fail(Status::unavailable("no endpoints available for service \"" + call.name + "\""));
+  std::string url = name.scheme + "://" + endpoint;
   return Target{with_query(url + (info.rest.empty() ? "/" : info.rest), request), false};
 }
 

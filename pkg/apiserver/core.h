@@ -16,6 +16,7 @@ namespace kcube::apiserver {
 
 class ServiceAllocator;
 class Authorizer;
+class WebhookClient;
 
 // Owned by the Server; everything here is thread-safe and outlives every request.
 struct Core {
@@ -25,6 +26,7 @@ struct Core {
   Clock& clock;
   ServiceAllocator& services;
   Authorizer& authorizer;
+  WebhookClient& webhooks;
 
   // The cached object of a stored resource, or null: `get("", "namespaces", "", "default")`.
   ObjectPtr get(std::string_view group, std::string_view resource, std::string_view ns, std::string_view name) const {
