@@ -1,5 +1,6 @@
 #include "pkg/apiserver/apiserver.h"
 
+#include "pkg/apiserver/admission/control.h"
 #include "pkg/apiserver/bootstrap.h"
 #include "pkg/apiserver/local_backend.h"
 #include "pkg/apiserver/router.h"
@@ -17,8 +18,9 @@ class ServerImpl final : public Server {
         registry_(api::Schema::builtin(), cache_),
         allocator_(options_.service_cidr, options_.node_port_first, options_.node_port_last),
         authorizer_(cache_),
-        core_{store, cache_, registry_, clock, allocator_, authorizer_, webhooks_},
+        core_{store, cache_, registry_, clock, allocator_, authorizer_, webhooks_, admission_},
         webhooks_(core_),
+        admission_(core_),
         engine_(core_),
         signer_(std::move(signer)),
         authenticator_(cache_, clock, *signer_, options_.issuer),
@@ -56,6 +58,7 @@ class ServerImpl final : public Server {
   void stop() override {
     if (http_) http_->stop(std::chrono::milliseconds(500));
     connector_.stop();
+    admission_.stop();
     if (http_hub_) http_hub_->stop();
     if (local_hub_) local_hub_->stop();
   }
@@ -81,6 +84,7 @@ class ServerImpl final : public Server {
   Authorizer authorizer_;
   Core core_;
   WebhookClient webhooks_;
+  AdmissionControl admission_;
   Engine engine_;
   std::unique_ptr<auth::TokenSigner> signer_;
   Authenticator authenticator_;

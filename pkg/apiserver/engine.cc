@@ -375,7 +375,8 @@ Result<Written> Engine::remove(Call& call, const DeleteOptions& deletion) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old) return fail(missing(call));
     if (auto done = check_preconditions(call, *old, deletion.uid, deletion.resource_version); !done) return fail(done.error());
-    Admission admission{core_, call, Operation::remove, nullptr, &old->value()};
+    Admission admission{core_, call, Operation::remove, nullptr, &old->value(), &deletion};
+    if (auto done = mutate(admission); !done) return fail(done.error());
     if (auto done = admit(admission); !done) return fail(done.error());
     auto written = mark_deleted(call, old, deletion);
     if (written || written.error().reason() != kRaced) return written;
@@ -416,6 +417,8 @@ Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const Delet
     one.ns = object->namespace_();
     one.name = object->name();
     auto done = remove(one, deletion);
+    call.warnings = std::move(one.warnings);
+    call.audit_annotations = std::move(one.audit_annotations);
     if (done) removed.push_back(done->object);
     else if (!done.error().is_not_found() && !done.error().is_conflict()) return fail(done.error());
   }

@@ -1,0 +1,36 @@
+// Admission's own state: which plugins are on, in which order, and what the configurations in the cluster compile to.
+// Owned by the Server; thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pkg/apiserver/admission/admission.h"
+#include "pkg/apiserver/admission/compiled.h"
+#include "pkg/apiserver/admission/webhooks.h"
+#include "pkg/base/executor.h"
+
+namespace kcube::apiserver {
+
+class AdmissionControl {
+ public:
+  explicit AdmissionControl(Core& core);
+  // Names of kube-apiserver's --enable-admission-plugins and --disable-admission-plugins. Before the first request.
+  Result<void> configure(const std::vector<std::string>& enable, const std::vector<std::string>& disable);
+  void stop();
+
+  const std::vector<const AdmissionPlugin*>& plugins() const { return plugins_; }
+  // Null when there are none.
+  std::shared_ptr<const Webhooks> mutating_webhooks() const { return mutating_.get(); }
+  std::shared_ptr<const Webhooks> validating_webhooks() const { return validating_.get(); }
+  // For calls that run side by side.
+  Executor& calls() { return calls_; }
+
+ private:
+  std::vector<const AdmissionPlugin*> plugins_;
+  Compiled<Webhooks> mutating_, validating_;
+  Executor calls_;
+};
+
+}  // namespace kcube::apiserver
