@@ -57,6 +57,10 @@ class ResourceCache {
   ObjectPtr get(std::string_view ns, std::string_view name) const;
   SnapshotPtr snapshot() const;
   size_t size() const;
+  // Without a lock.
+  bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
+  // Those of one namespace, in the order of their names.
+  std::vector<ObjectPtr> in_namespace(std::string_view ns) const;
   uint64_t changed() const { return changed_.load(std::memory_order_acquire); }
 
   // Events after `revision`, oldest first; false when the window no longer reaches that far back.
@@ -73,6 +77,7 @@ class ResourceCache {
   std::deque<EventPtr> window_;
   uint64_t window_start_ = 0;                    // every event after this revision is in window_
   std::atomic<uint64_t> changed_{0};
+  std::atomic<size_t> count_{0};
   mutable std::mutex snapshot_mutex_;
   mutable SnapshotPtr snapshot_;
 };

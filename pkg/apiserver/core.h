@@ -1,6 +1,7 @@
 // What the parts of the API server share, and the one description of a write that they pass along.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -50,6 +51,7 @@ struct Call {
   machinery::FieldValidation field_validation = machinery::FieldValidation::warn;
   std::vector<std::string> warnings; // for Warning headers
   std::map<std::string, std::string> audit_annotations;   // of admission, for the audit log
+  std::function<void()> take_back;   // undoes what admission did beside the object, when the write then fails; may be null
   std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
 
   void warn(std::string text) { warnings.push_back(std::move(text)); }

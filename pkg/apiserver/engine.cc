@@ -1,6 +1,7 @@
 #include "pkg/apiserver/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/admission.h"
@@ -208,6 +209,8 @@ Result<Written> Engine::commit(Call& call, const json::value& object, uint64_t e
   if (call.dry_run) return Written{api::Object::make(*text, expected), expected == 0, removal};
   store::Write write{call.resource->cache->store_key(call.ns, call.name), expected, removal, removal ? nullptr : text};
   auto revision = core_.store.commit(std::move(write));
+  auto take_back = std::exchange(call.take_back, nullptr);
+  if (!revision && take_back) take_back();
   if (revision) {
     // The cache has made the object already, unless another write has replaced it since.
     ObjectPtr made = removal ? nullptr : call.resource->cache->get(call.ns, call.name);

@@ -48,7 +48,7 @@ struct AdmissionPlugin {
 };
 extern const AdmissionPlugin kNamespaceLifecycle, kServiceAccount, kLimitRanger, kNodeRestriction, kDefaultTolerationSeconds, kPriority,
     kTaintNodesByCondition, kDefaultStorageClass, kDefaultIngressClass, kCertificates, kRuntimeClass,
-    kMutatingAdmissionWebhook, kValidatingAdmissionWebhook;
+    kMutatingAdmissionWebhook, kValidatingAdmissionWebhook, kResourceQuota;
 
 Result<void> mutate(Admission& admission);
 Result<void> admit(Admission& admission);

@@ -27,6 +27,7 @@ constexpr Row kPlugins[] = {
     {&kDefaultIngressClass},
     {&kMutatingAdmissionWebhook},
     {&kValidatingAdmissionWebhook},
+    {&kResourceQuota},
 };
 
 bool names(const std::vector<std::string>& list, std::string_view name) { return std::ranges::find(list, name) != list.end(); }

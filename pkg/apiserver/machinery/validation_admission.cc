@@ -232,7 +232,7 @@ void validate_webhook_client(const Cursor& client) {
   int64_t port = service["port"].number(443);
   if (port < 1 || port > 65535) service["port"].invalid("port is not valid: must be between 1 and 65535, inclusive");
   Cursor path = service["path"];
-  if (!path.present()) return;
+  if (!path.present() || path.empty()) return;
   if (!path.text().starts_with('/')) path.invalid("must start with a '/'");
   std::vector<std::string_view> segments = split(path.text(), '/');
   if (segments.back().empty()) segments.pop_back();
