@@ -30,6 +30,7 @@ class ServerImpl final : public Server {
   ~ServerImpl() override { stop(); }
 
   Result<void> open() {
+    if (auto done = admission_.configure(options_.admission); !done) return done;
     http::ServerOptions http;
     http.address = options_.address;
     http.port = options_.port;

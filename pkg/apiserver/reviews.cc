@@ -205,6 +205,10 @@ Result<json::value> Reviews::bind(Call& call, json::value binding) {
     if (!bound.empty()) return fail(api::conflict("", "pods/binding", call.name, "pod " + call.name + " is already assigned to node \"" + std::string(bound) + "\""));
     json::ensure_path(pod, {"spec"})["nodeName"] = node;
     for (const auto& m : json::get_object(json::at(&binding, {"metadata", "annotations"}))) json::ensure_path(pod, {"metadata", "annotations"})[m.key()] = m.value();
+    for (const auto& m : json::get_object(json::at(&binding, {"metadata", "labels"}))) {
+      json::object& labels = json::ensure_path(pod, {"metadata", "labels"});
+      if (!labels.contains(m.key())) labels[m.key()] = m.value();
+    }
     json::array& conditions = json::ensure_array(json::ensure_path(pod, {"status"}), "conditions");
     json::array kept;
     for (json::value& c : conditions)

@@ -47,8 +47,11 @@ struct AdmissionPlugin {
   Result<void> (*admit)(Admission&);
 };
 extern const AdmissionPlugin kNamespaceLifecycle, kServiceAccount, kLimitRanger, kNodeRestriction, kDefaultTolerationSeconds, kPriority,
-    kTaintNodesByCondition, kDefaultStorageClass, kDefaultIngressClass, kCertificates, kRuntimeClass,
-    kMutatingAdmissionWebhook, kValidatingAdmissionWebhook, kResourceQuota;
+    kTaintNodesByCondition, kDefaultStorageClass, kDefaultIngressClass, kRuntimeClass,
+    kMutatingAdmissionWebhook, kValidatingAdmissionWebhook, kResourceQuota, kPodSecurity, kAlwaysPullImages, kStorageObjectInUseProtection,
+    kPersistentVolumeClaimResize, kPodTopologyLabels, kClusterTrustBundleAttest, kLimitPodHardAntiAffinityTopology,
+    kCertificateApproval, kCertificateSigning, kCertificateSubjectRestriction, kDenyServiceExternalIPs, kExtendedResourceToleration,
+    kAlwaysAdmit, kAlwaysDeny;
 
 Result<void> mutate(Admission& admission);
 Result<void> admit(Admission& admission);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pkg/api/yaml.h"
+
 namespace kcube::apiserver {
 namespace {
 
@@ -14,20 +16,33 @@ struct Row {
 
 // The order of kube-apiserver.
 constexpr Row kPlugins[] = {
+    {&kAlwaysAdmit, false},
     {&kNamespaceLifecycle},
+    {&kLimitPodHardAntiAffinityTopology, false},
     {&kLimitRanger},
     {&kServiceAccount},
     {&kNodeRestriction},
     {&kTaintNodesByCondition},
+    {&kAlwaysPullImages, false},
+    {&kPodSecurity},
     {&kPriority},
     {&kDefaultTolerationSeconds},
+    {&kExtendedResourceToleration, false},
     {&kDefaultStorageClass},
+    {&kStorageObjectInUseProtection},
+    {&kPersistentVolumeClaimResize},
     {&kRuntimeClass},
-    {&kCertificates},
+    {&kCertificateApproval},
+    {&kCertificateSigning},
+    {&kClusterTrustBundleAttest},
+    {&kCertificateSubjectRestriction},
     {&kDefaultIngressClass},
+    {&kDenyServiceExternalIPs, false},
+    {&kPodTopologyLabels},
     {&kMutatingAdmissionWebhook},
     {&kValidatingAdmissionWebhook},
     {&kResourceQuota},
+    {&kAlwaysDeny, false},
 };
 
 bool names(const std::vector<std::string>& list, std::string_view name) { return std::ranges::find(list, name) != list.end(); }
@@ -48,10 +63,11 @@ AdmissionControl::AdmissionControl(Core& core)
       validating_({core.cache.find(kRegistration, "validatingwebhookconfigurations")},
                   [&core] { return read_webhooks(*core.cache.find(kRegistration, "validatingwebhookconfigurations")); }),
       calls_({"webhooks", 64, 1024}) {
-  (void)configure({}, {});
+  (void)configure({});
 }
 
-Result<void> AdmissionControl::configure(const std::vector<std::string>& enable, const std::vector<std::string>& disable) {
+Result<void> AdmissionControl::configure(const AdmissionOptions& options) {
+  const auto &enable = options.enable, &disable = options.disable;
   if (auto done = known(enable, "enable-admission-plugins"); !done) return done;
   if (auto done = known(disable, "disable-admission-plugins"); !done) return done;
   for (const std::string& name : enable)
@@ -60,6 +76,22 @@ Result<void> AdmissionControl::configure(const std::vector<std::string>& enable,
   for (const Row& row : kPlugins) {
     std::string_view name = row.plugin->name;
     if ((row.by_default && !names(disable, name)) || names(enable, name)) plugins_.push_back(row.plugin);
+  }
+  return read_configuration(options.configuration);
+}
+
+Result<void> AdmissionControl::read_configuration(const std::string& text) {
+  if (text.empty()) return {};
+  auto document = api::parse_yaml(text);
+  if (!document) return fail(document.error().with_context("admission configuration"));
+  if (json::get_string(*document, {"kind"}) != "AdmissionConfiguration")
+    return fail(Status::bad_request("admission configuration: no kind \"" + std::string(json::get_string(*document, {"kind"})) + "\" is known, AdmissionConfiguration is"));
+  for (const json::value& plugin : json::get_array(json::find(&*document, "plugins"))) {
+    const json::value* configuration = json::find(&plugin, "configuration");
+    if (json::get_string(plugin, {"name"}) != "PodSecurity" || configuration == nullptr) continue;
+    auto settings = read_pod_security(*configuration);
+    if (!settings) return fail(settings.error().with_context("admission configuration: PodSecurity"));
+    pod_security_ = std::move(*settings);
   }
   return {};
 }

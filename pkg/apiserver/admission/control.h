@@ -8,7 +8,9 @@
 
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/admission/compiled.h"
+#include "pkg/apiserver/admission/pod_security.h"
 #include "pkg/apiserver/admission/webhooks.h"
+#include "pkg/apiserver/apiserver.h"
 #include "pkg/base/executor.h"
 
 namespace kcube::apiserver {
@@ -16,19 +18,23 @@ namespace kcube::apiserver {
 class AdmissionControl {
  public:
   explicit AdmissionControl(Core& core);
-  // Names of kube-apiserver's --enable-admission-plugins and --disable-admission-plugins. Before the first request.
-  Result<void> configure(const std::vector<std::string>& enable, const std::vector<std::string>& disable);
+  // Before the first request. 400 for names that nobody knows.
+  Result<void> configure(const AdmissionOptions& options);
   void stop();
 
   const std::vector<const AdmissionPlugin*>& plugins() const { return plugins_; }
   // Null when there are none.
   std::shared_ptr<const Webhooks> mutating_webhooks() const { return mutating_.get(); }
   std::shared_ptr<const Webhooks> validating_webhooks() const { return validating_.get(); }
+  const PodSecuritySettings& pod_security() const { return pod_security_; }
   // For calls that run side by side.
   Executor& calls() { return calls_; }
 
  private:
+  Result<void> read_configuration(const std::string& text);
+
   std::vector<const AdmissionPlugin*> plugins_;
+  PodSecuritySettings pod_security_;
   Compiled<Webhooks> mutating_, validating_;
   Executor calls_;
 };
