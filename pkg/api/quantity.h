@@ -27,6 +27,7 @@ class Quantity {
   // Rounded up, as the scheduler and cgroups want it; saturates.
   int64_t value() const;
   int64_t milli_value() const;
+  double approximate() const { return static_cast<double>(nano_) / 1e9; }
   // Canonical form: "1500m", "1536Mi", "12e6".
   std::string to_string() const;
 
