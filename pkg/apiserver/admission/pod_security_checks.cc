@@ -91,9 +91,9 @@ std::string app_armor(const Pod& pod) {
     if (!key.starts_with("container.apparmor.security.beta.kubernetes.io/")) continue;
     if (value.empty() || value == "runtime/default" || value.starts_with("localhost/")) continue;
     annotations.emplace_back(key);
-    bad.values.emplace(value);
+    bad.values.insert(std::string(key) + "=\"" + std::string(value) + "\"");
   }
-  if (!annotations.empty()) bad.who.push_back(these("annotation", annotations));
+  if (!annotations.empty()) bad.who.emplace_back(annotations.size() == 1 ? "annotation" : "annotations");
   if (!bad.any()) return {};
   return violation(bad.values.size() == 1 ? "forbidden AppArmor profile" : "forbidden AppArmor profiles",
                    bad.text() + " must not set AppArmor profile type to " + quoted(bad.values));
@@ -145,17 +145,20 @@ std::string host_ports(const Pod& pod) {
 // Probes and hooks may not be sent to another host than the pod.
 std::string probe_hosts(const Pod& pod) {
   std::set<std::string> hosts;
+  bool any = false;
   auto look = [&](const json::value* action) {
     for (const char* kind : {"httpGet", "tcpSocket"}) {
       std::string host(json::get_string(json::at(action, {kind, "host"})));
-      if (!host.empty()) hosts.insert(host);
+      if (host.empty()) continue;
+      any = true;
+      hosts.insert(host);
     }
   };
   Names bad = containers_that(pod, [&](const json::value& c, const json::value*) {
-    size_t before = hosts.size();
+    any = false;
     for (const char* probe : {"livenessProbe", "readinessProbe", "startupProbe"}) look(json::find(&c, probe));
     for (const char* hook : {"postStart", "preStop"}) look(json::at(&c, {"lifecycle", hook}));
-    return hosts.size() > before;
+    return any;
   });
   if (bad.empty()) return {};
   return violation("probe or lifecycle host", these("container", bad) + (bad.size() == 1 ? " uses " : " use ") + "probe or lifecycle " +
@@ -172,8 +175,7 @@ bool has_user_namespace(const Pod& pod) {
   return pod.minor >= 35 && host_users != nullptr && !json::get_bool(host_users);
 }
 
-std::string proc_mount(const Pod& pod) {
-  if (has_user_namespace(pod)) return {};
+std::string proc_mount_restricted(const Pod& pod) {
   std::set<std::string> types;
   Names bad = containers_that(pod, [&](const json::value&, const json::value* context) {
     std::string type(json::get_string(json::find(context, "procMount")));
@@ -183,6 +185,8 @@ std::string proc_mount(const Pod& pod) {
   });
   return bad.empty() ? "" : violation("procMount", these("container", bad) + " must not set securityContext.procMount to " + quoted(types));
 }
+
+std::string proc_mount(const Pod& pod) { return has_user_namespace(pod) ? std::string() : proc_mount_restricted(pod); }
 
 std::string selinux(const Pod& pod) {
   bool user = false, role = false;
@@ -330,11 +334,11 @@ struct Row {
 
 constexpr Row kBaseline[] = {
     {app_armor},  {default_capabilities, 0, 22}, {host_namespaces}, {host_path_volumes, 0, 0}, {host_ports},
-    {probe_hosts, 34}, {privileged},             {proc_mount},      {selinux},                 {seccomp_baseline, 0, 19},
+    {probe_hosts, 34}, {privileged},             {proc_mount, 0, 35},      {selinux},                 {seccomp_baseline, 0, 19},
     {sysctls},    {host_process},
 };
 constexpr Row kRestricted[] = {
-    {privilege_escalation, 8}, {dropped_capabilities, 22}, {volume_types}, {run_as_non_root}, {run_as_user, 23}, {seccomp_restricted, 19},
+    {privilege_escalation, 8}, {dropped_capabilities, 22}, {proc_mount_restricted, 35}, {volume_types}, {run_as_non_root}, {run_as_user, 23}, {seccomp_restricted, 19},
 };
 
 }  // namespace
