@@ -48,7 +48,7 @@ struct AdmissionPlugin {
 };
 extern const AdmissionPlugin kNamespaceLifecycle, kServiceAccount, kLimitRanger, kNodeRestriction, kDefaultTolerationSeconds, kPriority,
     kTaintNodesByCondition, kDefaultStorageClass, kDefaultIngressClass, kRuntimeClass,
-    kMutatingAdmissionWebhook, kValidatingAdmissionWebhook, kResourceQuota, kPodSecurity, kAlwaysPullImages, kStorageObjectInUseProtection,
+    kMutatingAdmissionWebhook, kValidatingAdmissionWebhook, kResourceQuota, kValidatingAdmissionPolicy, kMutatingAdmissionPolicy, kPodSecurity, kAlwaysPullImages, kStorageObjectInUseProtection,
     kPersistentVolumeClaimResize, kPodTopologyLabels, kClusterTrustBundleAttest, kLimitPodHardAntiAffinityTopology,
     kCertificateApproval, kCertificateSigning, kCertificateSubjectRestriction, kDenyServiceExternalIPs, kExtendedResourceToleration,
     kAlwaysAdmit, kAlwaysDeny;

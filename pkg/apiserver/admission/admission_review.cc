@@ -56,9 +56,9 @@ Status read_denial(const json::value* result) {
 
 }  // namespace
 
-json::value make_review(const Admission& a, const Resource& as, const std::string& uid) {
+json::object make_request(const Admission& a, const Resource& as) {
   const Resource& asked = *a.call.resource;
-  json::object request{{"uid", uid}, {"kind", kind_of(as)}, {"resource", resource_of(as)}};
+  json::object request{{"kind", kind_of(as)}, {"resource", resource_of(as)}};
   if (!as.subresource().empty()) request["subResource"] = json::key(as.subresource());
   request["requestKind"] = kind_of(asked);
   request["requestResource"] = resource_of(asked);
@@ -68,10 +68,16 @@ json::value make_review(const Admission& a, const Resource& as, const std::strin
   if (!ns.empty()) request["namespace"] = ns;
   request["operation"] = json::key(operation_name(a.operation));
   request["userInfo"] = user_info(a.call.user);
-  request["object"] = a.object != nullptr ? served_as(a, *a.object, as) : json::value(nullptr);
-  request["oldObject"] = a.old != nullptr ? served_as(a, *a.old, as) : json::value(nullptr);
   request["dryRun"] = a.call.dry_run;
   request["options"] = options_of(a);
+  return request;
+}
+
+json::value make_review(const Admission& a, const Resource& as, const std::string& uid) {
+  json::object request = make_request(a, as);
+  request["uid"] = uid;
+  request["object"] = a.object != nullptr ? served_as(a, *a.object, as) : json::value(nullptr);
+  request["oldObject"] = a.old != nullptr ? served_as(a, *a.old, as) : json::value(nullptr);
   return json::object{{"kind", "AdmissionReview"}, {"apiVersion", json::key(kApiVersion)}, {"request", std::move(request)}};
 }
 

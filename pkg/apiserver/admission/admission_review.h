@@ -10,6 +10,8 @@
 
 namespace kcube::apiserver {
 
+// Its request but for uid, object and oldObject: also what expressions call `request`.
+json::object make_request(const Admission& admission, const Resource& as);
 // The review of `admission` as a client of `as` would see it.
 json::value make_review(const Admission& admission, const Resource& as, const std::string& uid);
 

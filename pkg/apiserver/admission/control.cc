@@ -39,7 +39,9 @@ constexpr Row kPlugins[] = {
     {&kDefaultIngressClass},
     {&kDenyServiceExternalIPs, false},
     {&kPodTopologyLabels},
+    {&kMutatingAdmissionPolicy},
     {&kMutatingAdmissionWebhook},
+    {&kValidatingAdmissionPolicy},
     {&kValidatingAdmissionWebhook},
     {&kResourceQuota},
     {&kAlwaysDeny, false},
@@ -62,6 +64,10 @@ AdmissionControl::AdmissionControl(Core& core)
                 [&core] { return read_webhooks(*core.cache.find(kRegistration, "mutatingwebhookconfigurations")); }),
       validating_({core.cache.find(kRegistration, "validatingwebhookconfigurations")},
                   [&core] { return read_webhooks(*core.cache.find(kRegistration, "validatingwebhookconfigurations")); }),
+      validating_policies_({core.cache.find(kRegistration, "validatingadmissionpolicies"), core.cache.find(kRegistration, "validatingadmissionpolicybindings")},
+                           [&core] { return read_policies(*core.cache.find(kRegistration, "validatingadmissionpolicies"), *core.cache.find(kRegistration, "validatingadmissionpolicybindings")); }),
+      mutating_policies_({core.cache.find(kRegistration, "mutatingadmissionpolicies"), core.cache.find(kRegistration, "mutatingadmissionpolicybindings")},
+                         [&core] { return read_policies(*core.cache.find(kRegistration, "mutatingadmissionpolicies"), *core.cache.find(kRegistration, "mutatingadmissionpolicybindings")); }),
       calls_({"webhooks", 64, 1024}) {
   (void)configure({});
 }

@@ -9,6 +9,7 @@
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/admission/compiled.h"
 #include "pkg/apiserver/admission/pod_security.h"
+#include "pkg/apiserver/admission/policies.h"
 #include "pkg/apiserver/admission/webhooks.h"
 #include "pkg/apiserver/apiserver.h"
 #include "pkg/base/executor.h"
@@ -26,6 +27,8 @@ class AdmissionControl {
   // Null when there are none.
   std::shared_ptr<const Webhooks> mutating_webhooks() const { return mutating_.get(); }
   std::shared_ptr<const Webhooks> validating_webhooks() const { return validating_.get(); }
+  std::shared_ptr<const AdmissionPolicies> validating_policies() const { return validating_policies_.get(); }
+  std::shared_ptr<const AdmissionPolicies> mutating_policies() const { return mutating_policies_.get(); }
   const PodSecuritySettings& pod_security() const { return pod_security_; }
   // For calls that run side by side.
   Executor& calls() { return calls_; }
@@ -36,6 +39,7 @@ class AdmissionControl {
   std::vector<const AdmissionPlugin*> plugins_;
   PodSecuritySettings pod_security_;
   Compiled<Webhooks> mutating_, validating_;
+  Compiled<AdmissionPolicies> validating_policies_, mutating_policies_;
   Executor calls_;
 };
 

@@ -125,6 +125,7 @@ Result<MatchConstraints> read_webhook_constraints(const json::value& webhook) {
 Result<MatchConstraints> read_policy_constraints(const json::value* resources) {
   MatchConstraints out;
   out.rules = read_match_rules(json::find(resources, "resourceRules"));
+  out.any_resource = out.rules.empty();
   out.excluded = read_match_rules(json::find(resources, "excludeResourceRules"));
   if (auto done = read_selectors(resources, out); !done) return fail(done.error());
   return out;
@@ -132,7 +133,7 @@ Result<MatchConstraints> read_policy_constraints(const json::value* resources) {
 
 Result<const Resource*> match(const MatchConstraints& constraints, const Admission& a) {
   // The cheap and most selective test first.
-  const Resource* as = by_rules(constraints.rules, constraints.equivalent, a);
+  const Resource* as = constraints.any_resource ? a.call.resource : by_rules(constraints.rules, constraints.equivalent, a);
   if (as == nullptr) return nullptr;
   if (!constraints.excluded.empty() && by_rules(constraints.excluded, constraints.equivalent, a) != nullptr) return nullptr;
   auto inside = namespace_matches(constraints.namespaces, a);

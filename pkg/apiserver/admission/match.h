@@ -19,6 +19,7 @@ struct MatchRule {
 
 struct MatchConstraints {
   std::vector<MatchRule> rules, excluded;
+  bool any_resource = false;                // of bindings that give no rules
   bool equivalent = true;                   // matchPolicy
   api::LabelSelector namespaces, objects;   // nothing given: everything
 };

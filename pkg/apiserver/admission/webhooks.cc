@@ -6,6 +6,7 @@
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/admission_review.h"
 #include "pkg/apiserver/admission/control.h"
+#include "pkg/apiserver/machinery/admission_expressions.h"
 #include "pkg/apiserver/machinery/patch.h"
 #include "pkg/apiserver/webhook_client.h"
 #include "pkg/base/log.h"
@@ -109,6 +110,16 @@ bool exempt(const Admission& a) {
   return a.call.resource->group() == "admissionregistration.k8s.io";
 }
 
+// As what the webhook is to see the request; null when it is not for it.
+Result<const Resource*> concerned(const Webhook& hook, const Admission& a) {
+  auto as = match(hook.constraints, a);
+  if (!as || *as == nullptr || hook.conditions.empty()) return as;
+  Scope scope(a, **as);
+  auto holds = conditions_hold(hook.conditions, scope, a, hook.ignore_failures);
+  if (!holds) return fail(holds.error());
+  return *holds ? *as : nullptr;
+}
+
 Result<void> mutate_by_webhooks(Admission& a) {
   auto hooks = a.core.admission.mutating_webhooks();
   if (!hooks || exempt(a)) return {};
@@ -121,7 +132,7 @@ Result<void> mutate_by_webhooks(Admission& a) {
   size_t index = 0;
   for (const Webhook& hook : *hooks) {
     if (rounds.round > 0 && !rounds.due.contains(hook.id)) continue;
-    auto as = match(hook.constraints, a);
+    auto as = concerned(hook, a);
     if (!as) return fail(as.error());
     if (*as == nullptr) continue;
     Outcome outcome = call(a, hook, **as, true);
@@ -168,7 +179,7 @@ Result<void> validate_by_webhooks(Admission& a) {
   if (!hooks || exempt(a)) return {};
   std::vector<Due> due;
   for (const Webhook& hook : *hooks) {
-    auto as = match(hook.constraints, a);
+    auto as = concerned(hook, a);
     if (!as) return fail(as.error());
     if (*as != nullptr) due.push_back({&hook, *as, {}});
   }
@@ -188,6 +199,7 @@ Result<void> validate_by_webhooks(Admission& a) {
 
 std::shared_ptr<const Webhooks> read_webhooks(const ResourceCache& configurations) {
   auto out = std::make_shared<Webhooks>();
+  cel::Environment environment = machinery::admission_environment(false);
   // The snapshot is in the order of names.
   for (SnapshotPtr all = configurations.snapshot(); const ObjectPtr& configuration : all->objects) {
     size_t index = 0;
@@ -199,6 +211,7 @@ std::shared_ptr<const Webhooks> read_webhooks(const ResourceCache& configuration
         continue;
       }
       one.constraints = std::move(*constraints);
+      one.conditions = read_match_conditions(json::find(&hook, "matchConditions"), environment);
       out->push_back(std::move(one));
     }
   }

@@ -12,13 +12,14 @@
 #include <vector>
 
 #include "pkg/apiserver/admission/compiled.h"
-#include "pkg/apiserver/admission/match.h"
+#include "pkg/apiserver/admission/expressions.h"
 
 namespace kcube::apiserver {
 
 struct Webhook {
   std::string name, configuration, id;      // `id` names it among all: "configuration/name/0"
   MatchConstraints constraints;
+  std::vector<Expression> conditions;
   json::value client_config;
   std::chrono::milliseconds timeout{10000};
   bool ignore_failures = false;             // failurePolicy
