@@ -111,7 +111,7 @@ class Estimator {
   static std::optional<Range> bound(const Type* type) {
     if (!type) return std::nullopt;
     switch (type->kind()) {
-      case TypeKind::boolean: case TypeKind::integer: case TypeKind::uint: case TypeKind::number: case TypeKind::null: return Range{0, 0};
+      case TypeKind::boolean: case TypeKind::integer: case TypeKind::uint: case TypeKind::number: case TypeKind::null: case TypeKind::object: return Range{0, 0};
       default: break;
     }
     if (type->max_size() == kUnbounded) return std::nullopt;
