@@ -153,7 +153,7 @@ Result<ObjectPtr> Engine::get(const Call& call) const {
   return object;
 }
 
-Result<json::value> Engine::decode(Call& call, json::value body) const {
+Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empty empty) const {
   const api::ResourceInfo& info = *call.resource->info;
   if (!body.is_object()) return fail(Status::bad_request("the body of the request was empty or is no object"));
   json::object& object = body.get_object();
@@ -173,7 +173,7 @@ Result<json::value> Engine::decode(Call& call, json::value body) const {
     object["apiVersion"] = wanted;
   }
   if (info.type == nullptr) return body;
-  auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation);
+  auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation, empty);
   std::string twice;
   for (const std::string& field : call.duplicates) twice += (twice.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
   if (checked && !twice.empty()) return fail(Status::bad_request("strict decoding error: " + twice));
@@ -354,7 +354,7 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       case client::PatchType::merge: patched = machinery::merge_patch(view, patch); break;
       case client::PatchType::strategic: patched = machinery::strategic_merge_patch(view, patch, *shape); break;
       case client::PatchType::apply: {
-        auto config = decode(call, patch);
+        auto config = decode(call, patch, machinery::Empty::keep);
         if (!config) return fail(config.error());
         if (auto done = check_identity(call, config->get_object()); !done) return fail(done.error());
         patched = machinery::apply(old ? &view : nullptr, *config, *shape, manager_options(call, core_.clock.now(), force));

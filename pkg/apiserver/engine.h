@@ -51,7 +51,7 @@ class Engine {
   Result<Written> modify(Call& call, const Change& change);
 
   // Checks kind, version, types and unknown fields of a body for the call's kind; warnings go to the call.
-  Result<json::value> decode(Call& call, json::value body) const;
+  Result<json::value> decode(Call& call, json::value body, machinery::Empty empty = machinery::Empty::drop) const;
   Core& core() { return core_; }
 
  private:

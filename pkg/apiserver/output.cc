@@ -1,14 +1,20 @@
 #include "pkg/apiserver/output.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/conversion.h"
+#include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/base/strings.h"
+#include "pkg/http/gzip.h"
 
 namespace kcube::apiserver {
 namespace {
 
-constexpr std::string_view kMediaTypes = "application/json, application/yaml";
+constexpr std::string_view kMediaTypes = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+constexpr size_t kWorthCompressing = 128 << 10;
 
 // The media type and parameters of one alternative: "application/json;as=Table;v=v1;g=meta.k8s.io".
 struct Alternative {
@@ -68,20 +74,41 @@ http::Headers json_headers(const std::vector<std::string>& warnings) {
 
 }  // namespace
 
-Result<Accepted> negotiate(std::string_view accept, std::string_view include) {
+namespace {
+
+// Custom resources have no field numbers.
+bool has_protobuf(const Resource& resource) {
+  const api::Type* type = resource.info->type;
+  return type != nullptr && std::ranges::any_of(type->fields, [](const api::Field& f) { return f.proto != 0; });
+}
+
+std::optional<Encoding> encoding_of(std::string_view type, const Resource& resource) {
+  if (type == "application/json" || type == "*/*" || type == "application/*") return Encoding::json;
+  if (type == "application/yaml") return Encoding::yaml;
+  if (type == machinery::kProtobufType && has_protobuf(resource)) return Encoding::protobuf;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<Accepted> negotiate(const http::Request& request, const Resource& resource) {
   Accepted accepted;
+  std::string_view include = request.query.get("includeObject"), accept = request.headers.get("Accept");
   if (include == "Object") accepted.include = machinery::IncludeObject::object;
   else if (include == "None") accepted.include = machinery::IncludeObject::none;
   else if (!include.empty() && include != "Metadata")
     return fail(Status::bad_request("unrecognized includeObject value: \"" + std::string(include) + "\""));
+  // On the same machine compressing costs more than it saves.
+  accepted.gzip = request.headers.get("Accept-Encoding").find("gzip") != std::string_view::npos && !request.from_here;
   if (trim(accept).empty()) return accepted;
   for (std::string_view text : split(accept, ',')) {
     Alternative a = parse_alternative(trim(text));
-    accepted.yaml = a.type == "application/yaml";
-    if (!accepted.yaml && a.type != "application/json" && a.type != "*/*" && a.type != "application/*") continue;
+    auto encoding = encoding_of(a.type, resource);
+    if (!encoding) continue;
+    accepted.encoding = *encoding;
     if (a.as.empty()) return accepted;
     if (a.group != "meta.k8s.io" || (a.version != "v1" && a.version != "v1beta1")) continue;
-    if (a.as == "Table") accepted.form = Form::table;
+    if (a.as == "Table" && encoding != Encoding::protobuf) accepted.form = Form::table;
     else if (a.as == "PartialObjectMetadata" || a.as == "PartialObjectMetadataList") accepted.form = Form::metadata;
     else continue;
     return accepted;
@@ -97,16 +124,48 @@ std::string object_text(const Resource& resource, const api::Object& object) {
   return json::serialize(copy);
 }
 
+std::string object_protobuf(const Resource& resource, const api::Object& object) {
+  if (resource.subresource() == "scale") return machinery::encode_protobuf(*resource.info->type, to_scale(resource, object.value()));
+  if (!resource.converted) return machinery::encode_protobuf(*resource.info->type, object.value());
+  json::value copy = object.value();
+  convert(copy, *resource.stored, *resource.main);
+  return machinery::encode_protobuf(*resource.info->type, copy);
+}
+
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
+  if (accepted.encoding == Encoding::protobuf)
+    return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value()) : object_protobuf(resource, *object);
   if (accepted.form == Form::table) return machinery::table(*resource.stored, {object}, {}, accepted.include, true, now);
   if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
   return object_text(resource, *object);
 }
 
+namespace {
+
+std::string encode_protobuf_list(const Resource& resource, const ListPage& page, bool metadata) {
+  machinery::ProtobufList list(list_metadata(page));
+  for (const ObjectPtr& object : page.items) {
+    if (metadata) {
+      list.add_metadata(object->value());
+    } else if (resource.converted) {
+      json::value copy = object->value();
+      convert(copy, *resource.stored, *resource.main);
+      list.add(*resource.info->type, copy);
+    } else {
+      list.add(*resource.info->type, object->value());
+    }
+  }
+  if (metadata) return list.finish("meta.k8s.io/v1", "PartialObjectMetadataList");
+  return list.finish(resource.info->api_version(), std::string(resource.info->kind) + "List");
+}
+
+}  // namespace
+
 Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now) {
   static const auto kComma = std::make_shared<const std::string>(","), kEnd = std::make_shared<const std::string>("]}\n");
   auto piece = [](std::string text) { return std::make_shared<const std::string>(std::move(text)); };
   if (accepted.form == Form::table) return {piece(machinery::table(*resource.stored, page.items, list_metadata(page), accepted.include, true, now))};
+  if (accepted.encoding == Encoding::protobuf) return {piece(encode_protobuf_list(resource, page, accepted.form == Form::metadata))};
   const bool metadata = accepted.form == Form::metadata, plain = !metadata && !resource.converted;
   Body out{piece(list_head(resource, page, metadata))};
   out.reserve(2 * page.items.size() + 2);
@@ -139,20 +198,38 @@ void respond_status(http::Responder& responder, const Status& status, const std:
 namespace {
 
 // Every JSON text is YAML.
+std::string_view media_type(Encoding encoding) {
+  if (encoding == Encoding::yaml) return "application/yaml";
+  return encoding == Encoding::protobuf ? machinery::kProtobufType : "application/json";
+}
+
 http::Headers accepted_headers(const Accepted& accepted, const std::vector<std::string>& warnings) {
   http::Headers headers = json_headers(warnings);
-  if (accepted.yaml) headers.set("Content-Type", "application/yaml");
+  headers.set("Content-Type", std::string(media_type(accepted.encoding)));
   return headers;
+}
+
+void compress(http::Headers& headers, Body& body) {
+  size_t size = 0;
+  for (const auto& piece : body) size += piece->size();
+  if (size < kWorthCompressing) return;
+  body = {std::make_shared<const std::string>(http::gzip(body))};
+  headers.add("Content-Encoding", "gzip");
+  headers.add("Vary", "Accept-Encoding");
 }
 
 }  // namespace
 
 void respond_as(http::Responder& responder, int code, std::string text, const Accepted& accepted, const std::vector<std::string>& warnings) {
+  if (accepted.gzip && text.size() >= kWorthCompressing)
+    return respond_as(responder, code, Body{std::make_shared<const std::string>(std::move(text))}, accepted, warnings);
   responder.respond(code, accepted_headers(accepted, warnings), std::move(text));
 }
 
 void respond_as(http::Responder& responder, int code, Body body, const Accepted& accepted, const std::vector<std::string>& warnings) {
-  responder.respond_shared(code, accepted_headers(accepted, warnings), std::move(body));
+  http::Headers headers = accepted_headers(accepted, warnings);
+  if (accepted.gzip) compress(headers, body);
+  responder.respond_shared(code, std::move(headers), std::move(body));
 }
 
 }  // namespace kcube::apiserver

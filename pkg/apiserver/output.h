@@ -15,17 +15,21 @@ namespace kcube::apiserver {
 
 enum class Form { object, table, metadata };
 
+enum class Encoding { json, yaml, protobuf };
+
 struct Accepted {
   Form form = Form::object;
-  bool yaml = false;
+  Encoding encoding = Encoding::json;
+  bool gzip = false;                // the client takes it, and the bytes leave this machine
   machinery::IncludeObject include = machinery::IncludeObject::metadata;   // of Table rows
 };
 
-// The first of the Accept header that we have; 406 when there is none. `include` is ?includeObject=.
-Result<Accepted> negotiate(std::string_view accept, std::string_view include);
+// The first of the Accept header that `resource` has; 406 when there is none.
+Result<Accepted> negotiate(const http::Request& request, const Resource& resource);
 
-// One object as `resource` serves it: JSON text.
+// One object as `resource` serves it: JSON text, or in protobuf's envelope.
 std::string object_text(const Resource& resource, const api::Object& object);
+std::string object_protobuf(const Resource& resource, const api::Object& object);
 // One object in the accepted form.
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now);
 // A list in the accepted form, piece by piece: what is served as it is stored is not copied but shared with the cache.

@@ -240,7 +240,7 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
 }
 
 void Router::read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
-  auto accepted = negotiate(request.headers.get("Accept"), request.query.get("includeObject"));
+  auto accepted = negotiate(request, *call.resource);
   if (!accepted) return respond_status(*responder, accepted.error());
   // A GET of one object with ?watch is a watch of that name.
   bool watch = info.verb == "watch" || (info.verb == "get" && is_true(request.query.get("watch")) && call.resource->subresource().empty());
@@ -261,7 +261,7 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
 }
 
 void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
-  auto accepted = negotiate(request.headers.get("Accept"), request.query.get("includeObject"));
+  auto accepted = negotiate(request, *call.resource);
   if (!accepted) return respond_status(responder, accepted.error());
   // Reviews and the like are answers, not objects: there is no table of them.
   if (accepted->form == Form::table && Reviews::handles(*call.resource))
@@ -296,7 +296,7 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
 }
 
 void Router::remove(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
-  auto accepted = negotiate(request.headers.get("Accept"), request.query.get("includeObject"));
+  auto accepted = negotiate(request, *call.resource);
   if (!accepted) return respond_status(responder, accepted.error());
   if (auto done = read_options(call, request, "DeleteOptions"); !done) return respond_status(responder, done.error());
   auto deletion = read_deletion(call, request);

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/base/strings.h"
 #include "pkg/http/streams.h"
 #include "pkg/http/websocket.h"
@@ -30,7 +31,7 @@ std::string event_text(Type type, std::string_view object) {
   return text.append("{\"type\":\"").append(type_name(type)).append("\",\"object\":").append(object).append("}\n");
 }
 
-std::string bookmark_text(const Resource& resource, const Accepted& accepted, const Delivery& d) {
+json::object bookmark_object(const Resource& resource, const Accepted& accepted, const Delivery& d) {
   json::object metadata{{"resourceVersion", std::to_string(d.revision)}, {"creationTimestamp", nullptr}};
   if (d.initial_end) metadata["annotations"] = json::object{{"k8s.io/initial-events-end", "true"}};
   json::object object{{"kind", json::key(resource.info->kind)}, {"apiVersion", resource.info->api_version()}, {"metadata", std::move(metadata)}};
@@ -41,21 +42,39 @@ std::string bookmark_text(const Resource& resource, const Accepted& accepted, co
     json::object row{{"cells", json::array()}, {"object", std::move(object)}};
     object = {{"kind", "Table"}, {"apiVersion", "meta.k8s.io/v1"}, {"metadata", json::object{{"resourceVersion", std::to_string(d.revision)}}}, {"columnDefinitions", json::array()}, {"rows", json::array{std::move(row)}}};
   }
-  return event_text(Type::bookmark, json::serialize(std::move(object)));
+  return object;
 }
 
-// Watchers of one resource and form share encoded events under this address; Table rows have ages and are not shared.
+// Watchers of one resource, form and encoding share encoded events under this address; Table rows have ages and are not shared.
 const void* encoder_of(const Resource& resource, const Accepted& accepted) {
-  return reinterpret_cast<const char*>(&resource) + static_cast<int>(accepted.form);
+  return reinterpret_cast<const char*>(&resource) + static_cast<int>(accepted.form) * 3 + static_cast<int>(accepted.encoding);
+}
+
+std::string encode_frame(const Resource& resource, const Accepted& accepted, const Delivery& d) {
+  static const api::Type& status = *api::Schema::builtin().find_type("io.k8s.apimachinery.pkg.apis.meta.v1.Status");
+  const bool metadata = accepted.form == Form::metadata;
+  auto object = [&]() -> std::string {
+    if (d.type == Type::error) return machinery::encode_protobuf(status, api::to_json(*d.error));
+    if (d.type != Type::bookmark) return metadata ? machinery::encode_metadata_protobuf(d.object->value()) : object_protobuf(resource, *d.object);
+    const json::value bookmark = bookmark_object(resource, accepted, d);
+    return metadata ? machinery::encode_metadata_protobuf(bookmark) : machinery::encode_protobuf(*resource.info->type, bookmark);
+  };
+  return machinery::protobuf_watch_event(type_name(d.type), object());
 }
 
 std::string encode(const Resource& resource, const Accepted& accepted, Clock& clock, const Delivery& d, bool with_columns) {
-  if (d.type == Type::bookmark) return bookmark_text(resource, accepted, d);
+  if (accepted.encoding == Encoding::protobuf) return encode_frame(resource, accepted, d);
+  if (d.type == Type::bookmark) return event_text(d.type, json::serialize(bookmark_object(resource, accepted, d)));
   if (d.type == Type::error) return event_text(d.type, json::serialize(api::to_json(*d.error)));
   if (accepted.form == Form::table) {
     return event_text(d.type, machinery::table(*resource.stored, {d.object}, {{"resourceVersion", std::to_string(d.revision)}}, accepted.include, with_columns, clock.now()));
   }
   return event_text(d.type, accepted.form == Form::metadata ? machinery::partial_object_metadata(*d.object) : object_text(resource, *d.object));
+}
+
+std::string media_type(const Accepted& accepted) {
+  if (accepted.encoding == Encoding::protobuf) return std::string(machinery::kProtobufType) + ";stream=watch";
+  return accepted.form == Form::object ? "application/json" : "application/json;stream=watch";
 }
 
 // One HTTP client. deliver() and end() come from the hub's thread, the close from the reactor's.
@@ -155,7 +174,7 @@ void serve_watch(Hub& hub, WatchSpec spec, const Resource& resource, const Accep
     return;
   }
   http::Headers headers;
-  headers.add("Content-Type", accepted.form == Form::object ? "application/json" : "application/json;stream=watch");
+  headers.add("Content-Type", media_type(accepted));
   headers.add("Cache-Control", "no-cache, private");
   auto stream = responder->stream(200, std::move(headers));
   auto departure = std::make_shared<Departure>();

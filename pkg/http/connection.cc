@@ -20,11 +20,12 @@ thread_local const Connection* running_here = nullptr;
 
 }  // namespace
 
-Connection::Connection(Reactor& reactor, uint64_t id, Fd fd, SslPtr ssl, std::string remote_address)
+Connection::Connection(Reactor& reactor, uint64_t id, Fd fd, SslPtr ssl, std::string remote_address, bool from_here)
     : owner_(reactor.shared_from_this()),
       reactor_(reactor),
       id_(id),
       remote_address_(std::move(remote_address)),
+      from_here_(from_here),
       transport_(std::make_unique<Transport>(std::move(fd), std::move(ssl))),
       state_(transport_->ssl() ? State::handshake : State::head) {
   set_deadline(reactor.options().header_deadline);
@@ -208,6 +209,7 @@ bool Connection::do_body() {
 void Connection::run_handler() {
   Request request = std::move(head_.request);
   request.remote_address = remote_address_;
+  request.from_here = from_here_;
   request.server_name = peer_.server_name;
   if (peer_.present) {
     request.peer_certificate_invalid = !peer_.valid || std::chrono::system_clock::now() > peer_.not_after;

@@ -25,7 +25,7 @@ class Reactor;
 
 class Connection final : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Reactor& reactor, uint64_t id, Fd fd, SslPtr ssl, std::string remote_address);
+  Connection(Reactor& reactor, uint64_t id, Fd fd, SslPtr ssl, std::string remote_address, bool from_here);
   ~Connection();
 
   uint64_t id() const { return id_; }
@@ -86,6 +86,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   Reactor& reactor_;
   const uint64_t id_;
   const std::string remote_address_;
+  const bool from_here_;
   std::unique_ptr<Transport> transport_;
   std::atomic<bool> pending_{false}, readable_{true}, closing_{false}, expired_{false};
   std::atomic<int64_t> deadline_ms_;

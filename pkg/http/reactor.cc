@@ -256,7 +256,10 @@ void Reactor::adopt(Fd fd, const Listener& listener, std::string remote) {
     if (!ssl) return;
   }
   uint64_t id = ++last_id_;
-  auto connection = std::make_shared<Connection>(*this, id, std::move(fd), std::move(ssl), std::move(remote));
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  const bool from_here = ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0 && address_text(own) == remote;
+  auto connection = std::make_shared<Connection>(*this, id, std::move(fd), std::move(ssl), std::move(remote), from_here);
   Shard& shard = shards_[id % kShards];
   {
     std::lock_guard lock(shard.mutex);

@@ -59,6 +59,7 @@ struct Request {
   Headers headers;
   std::string body;
   std::string remote_address;  // "10.42.0.7"
+  bool from_here = false;      // the client is on this machine: both ends of the connection have one address
   std::string server_name;     // TLS SNI, may be empty
   // The client certificate, verified against ServerOptions::client_ca: subject fields of the leaf. Empty without one.
   std::string peer_common_name;

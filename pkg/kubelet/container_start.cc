@@ -129,7 +129,8 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
   SteadyTime now = context_.clock.steady_now();
   // How long the attempt before ran decides whether its failures are forgotten.
   if (record.exited() && record.next_start == SteadyTime{}) {
-    bool long_run = record.status.finished_at - record.status.started_at > kForgetAfter;
+    const bool ran = record.status.started_at != SystemTime{};
+    const bool long_run = ran && record.status.finished_at - record.status.started_at > kForgetAfter;
     Duration wait = record.back_off == Duration::zero() || long_run ? Duration::zero() : record.back_off;
     auto since_end = context_.clock.now() - record.status.finished_at;
     if (long_run) record.back_off = {};

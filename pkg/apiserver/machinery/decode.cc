@@ -51,7 +51,7 @@ std::string json_kind(const json::value& v) {
 // unknown fields are named with indexes.
 class Checker {
  public:
-  explicit Checker(FieldValidation validation) : validation_(validation) {}
+  Checker(FieldValidation validation, Empty empty) : validation_(validation), empty_(empty) {}
 
   Result<void> message(json::value& value, const Type& type, const std::string& path, const std::string& indexed_path) {
     if (!value.is_object()) return wrong_root(value, type);
@@ -71,7 +71,8 @@ class Checker {
       }
       std::string plain = path.empty() ? std::string(name) : path + "." + std::string(name);
       if (auto r = member(it->value(), *field, type, plain, at); !r) return r;
-      ++it;
+      if (empty_ == Empty::drop && is_empty(it->value(), *field)) it = erase(object, it);
+      else ++it;
     }
     return {};
   }
@@ -82,6 +83,21 @@ class Checker {
   // Keeps the order of the others: Boost's own erase moves the last into the gap.
   static json::object::iterator erase(json::object& object, json::object::iterator it) {
     return object.stable_erase(it);
+  }
+
+  // What Go's `omitempty` leaves out. Structs never are empty, nor what a pointer leads to.
+  static bool is_empty(const json::value& value, const Field& field) {
+    if (field.required || field.pointer) return false;
+    if (field.shape == Shape::list) return value.get_array().empty();
+    if (field.shape != Shape::single) return value.get_object().empty();
+    switch (field.kind) {
+      case FieldKind::string:
+      case FieldKind::bytes: return value.get_string().empty();
+      case FieldKind::boolean: return !value.get_bool();
+      case FieldKind::int32:
+      case FieldKind::int64: return value.get_int64() == 0;
+      default: return false;
+    }
   }
 
   static std::unexpected<Status> mismatch(const std::string& what, const Type& owner, const std::string& path, const std::string& go) {
@@ -240,7 +256,8 @@ class Checker {
     return {};
   }
 
-  FieldValidation validation_;
+  const FieldValidation validation_;
+  const Empty empty_;
   std::vector<std::string> unknown_;
 };
 
@@ -323,8 +340,8 @@ Result<json::value> parse_body(std::string_view content_type, std::string_view b
   return fail(api::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
 }
 
-Result<Decoded> check_types(json::value value, const Type& type, FieldValidation validation) {
-  Checker checker(validation);
+Result<Decoded> check_types(json::value value, const Type& type, FieldValidation validation, Empty empty) {
+  Checker checker(validation, empty);
   if (auto r = checker.message(value, type, "", ""); !r) return fail(r.error());
   if (validation == FieldValidation::strict && !checker.unknown().empty())
     return fail(Status::bad_request("strict decoding error: " + join(checker.unknown(), ", ")));

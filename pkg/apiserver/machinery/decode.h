@@ -23,9 +23,13 @@ struct Decoded {
 // `content_type` may carry parameters; JSON and YAML are known, anything else is 415.
 Result<json::value> parse_body(std::string_view content_type, std::string_view body);
 
-// Checks and normalises `value` as `type`: removes unknown fields (or reports them), drops nulls, turns quantities into
-// their canonical strings. 400 BadRequest when a field has the wrong type or, strictly, when one is unknown.
-Result<Decoded> check_types(json::value value, const api::Type& type, FieldValidation validation);
+// What becomes of members that Go's `omitempty` would not write again: zeros that are no pointers, empty lists and maps.
+// An applied configuration keeps them, because its author owns them.
+enum class Empty { drop, keep };
+
+// Checks and normalises `value` as `type`: removes unknown fields (or reports them), drops nulls and what is empty, turns
+// quantities into their canonical strings. 400 BadRequest when a field has the wrong type or, strictly, when one is unknown.
+Result<Decoded> check_types(json::value value, const api::Type& type, FieldValidation validation, Empty empty = Empty::drop);
 
 // Duplicate members of objects in JSON text, as paths: `metadata.name`. Empty for YAML, whose parser refuses them.
 std::vector<std::string> duplicate_fields(std::string_view json_text);

@@ -180,6 +180,13 @@ Y
   k delete pod sick --now
 }
 
+case_a_command_that_is_not_there_is_tried_again_with_back_off() {
+  k run typo --image=kcube.io/busybox:1 --command -- no-such-program
+  eventually 30 contains "no-such-program" field pod/typo '{.status.containerStatuses[0].lastState.terminated.message}'
+  eventually 30 contains CrashLoopBackOff k get pod typo
+  k delete pod typo --now
+}
+
 case_a_crash_restarts_with_back_off() {
   busybox_pod crash 'echo run; exit 3'
   eventually 60 contains CrashLoopBackOff k get pod crash

@@ -36,6 +36,12 @@ TEST(Decode, NamesTheFieldOfTheWrongType) {
   }
 }
 
+TEST(Decode, LeavesOutWhatIsEmptyAsGoDoes) {
+  auto r = decode("Pod", R"({"metadata":{"labels":{},"name":""},"spec":{"hostNetwork":false,"hostUsers":false,"nodeName":"","terminationGracePeriodSeconds":0,"securityContext":{},"containers":[{"name":"","args":[],"stdin":false,"env":[{"name":"A","value":""}]}],"volumes":[{"name":"v","emptyDir":{}}]}})");
+  ASSERT_TRUE(r);
+  EXPECT_EQ(json::serialize(r->value), R"({"metadata":{},"spec":{"hostUsers":false,"terminationGracePeriodSeconds":0,"securityContext":{},"containers":[{"name":"","env":[{"name":"A"}]}],"volumes":[{"name":"v","emptyDir":{}}]}})");
+}
+
 TEST(Decode, PrunesUnknownFieldsAndSaysSo) {
   auto r = decode("Pod", R"({"spec":{"foo":1,"containers":[{"name":"c","bar":2}]},"metadata":{"name":null,"creationTimestamp":null}})");
   ASSERT_TRUE(r);
