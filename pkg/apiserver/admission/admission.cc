@@ -1,5 +1,7 @@
 #include "pkg/apiserver/admission/admission.h"
 
+#include <utility>
+
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/control.h"
 
@@ -29,7 +31,10 @@ Result<void> admit(Admission& admission) {
   if (admission.call.admitted) return {};
   for (const AdmissionPlugin* plugin : admission.core.admission.plugins()) {
     if (plugin->admit == nullptr) continue;
-    if (auto done = plugin->admit(admission); !done) return done;
+    auto done = plugin->admit(admission);
+    if (done) continue;
+    if (auto take_back = std::exchange(admission.call.take_back, nullptr)) take_back();
+    return done;
   }
   return {};
 }
