@@ -10,6 +10,7 @@
 #include "pkg/apiserver/admission/compiled.h"
 #include "pkg/apiserver/admission/pod_security.h"
 #include "pkg/apiserver/admission/policies.h"
+#include "pkg/apiserver/admission/quota_charges.h"
 #include "pkg/apiserver/admission/webhooks.h"
 #include "pkg/apiserver/apiserver.h"
 #include "pkg/base/executor.h"
@@ -30,6 +31,7 @@ class AdmissionControl {
   std::shared_ptr<const AdmissionPolicies> validating_policies() const { return validating_policies_.get(); }
   std::shared_ptr<const AdmissionPolicies> mutating_policies() const { return mutating_policies_.get(); }
   const PodSecuritySettings& pod_security() const { return pod_security_; }
+  QuotaCharges& quota_charges() { return quota_charges_; }
   // For calls that run side by side.
   Executor& calls() { return calls_; }
 
@@ -40,6 +42,7 @@ class AdmissionControl {
   PodSecuritySettings pod_security_;
   Compiled<Webhooks> mutating_, validating_;
   Compiled<AdmissionPolicies> validating_policies_, mutating_policies_;
+  QuotaCharges quota_charges_;
   Executor calls_;
 };
 

@@ -1,5 +1,7 @@
 // MutatingAdmissionPolicy: expressions of policies make apply configurations or JSON patches, which change the object
 // before it is validated. Source: the API reference of admissionregistration.k8s.io/v1; KEP-3962.
+#include <optional>
+
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/control.h"
 #include "pkg/apiserver/admission/policies.h"
@@ -37,18 +39,19 @@ Result<json::value> mutated(const Mutation& m, Scope& scope, const Resource& as,
   return m.json_patch ? machinery::json_patch(scope.object(), *document) : merged(scope.object(), as, std::move(*document));
 }
 
-Result<void> refuse(const Admission& a, const AdmissionPolicy& policy, const PolicyBinding& binding, const std::string& why) {
-  if (policy.ignore_failures) return {};
+// The first is the answer, all are its causes.
+void refuse(const Admission& a, const AdmissionPolicy& policy, const PolicyBinding& binding, const std::string& why, std::optional<Status>& refusal) {
+  if (policy.ignore_failures) return;
   std::string message = "policy '" + policy.name + "' with binding '" + binding.name + "' denied request: " + why;
-  Status words = a.forbid(message).error();
-  Status out(422, "Invalid", words.message());
-  out.details() = words.details();
-  out.details().causes.push_back({"", message, ""});
-  return fail(std::move(out));
+  if (!refusal) {
+    refusal.emplace(403, "Invalid", message);
+    refusal->details() = a.forbid(message).error().details();
+  }
+  refusal->details().causes.push_back({"", message, ""});
 }
 
 // All mutations of the policy with one set of parameters; each sees what those before it made.
-Result<void> run(const AdmissionPolicy& policy, const PolicyBinding& binding, const ObjectPtr& params, const Resource& as, Admission& a) {
+Result<void> run(const AdmissionPolicy& policy, const PolicyBinding& binding, const ObjectPtr& params, const Resource& as, Admission& a, std::optional<Status>& refusal) {
   uint64_t budget = cel::kBudget;
   for (const Mutation& m : policy.mutations) {
     Scope scope(a, as);
@@ -61,13 +64,13 @@ Result<void> run(const AdmissionPolicy& policy, const PolicyBinding& binding, co
     }
     auto changed = mutated(m, scope, as, budget);
     if (!changed) {
-      if (auto done = refuse(a, policy, binding, changed.error().message()); !done) return done;
+      refuse(a, policy, binding, changed.error().message(), refusal);
       continue;
     }
     if (*changed == scope.object()) continue;
     auto stored = from_served(a, as, std::move(*changed));
     if (!stored) {
-      if (auto done = refuse(a, policy, binding, stored.error().message()); !done) return done;
+      refuse(a, policy, binding, stored.error().message(), refusal);
       continue;
     }
     *a.object = std::move(*stored);
@@ -82,6 +85,7 @@ Result<void> run(const AdmissionPolicy& policy, const PolicyBinding& binding, co
 Result<void> mutate_by_policies(Admission& a) {
   auto policies = a.core.admission.mutating_policies();
   if (!policies || a.object == nullptr || exempt_from_policies(a)) return {};
+  std::optional<Status> refusal;
   for (const AdmissionPolicy& policy : *policies) {
     auto as = match(policy.constraints, a);
     if (!as) return fail(as.error());
@@ -94,14 +98,15 @@ Result<void> mutate_by_policies(Admission& a) {
       if (*bound == nullptr) continue;
       auto params = find_params(policy, binding, a);
       if (!params) {
-        if (auto done = refuse(a, policy, binding, params.error().message()); !done) return done;
+        refuse(a, policy, binding, params.error().message(), refusal);
         continue;
       }
       for (const ObjectPtr& p : *params)
-        if (auto done = run(policy, binding, p, **as, a); !done) return done;
+        if (auto done = run(policy, binding, p, **as, a, refusal); !done) return done;
       if (policy.reinvoke) a.rounds->invoked.insert(id);
     }
   }
+  if (refusal) return fail(std::move(*refusal));
   return {};
 }
 

@@ -4,7 +4,8 @@
 #include <set>
 
 #include "pkg/api/quota.h"
-#include "pkg/apiserver/admission/admission.h"
+#include "pkg/api/errors.h"
+#include "pkg/apiserver/admission/control.h"
 
 namespace kcube::apiserver {
 namespace {
@@ -125,6 +126,7 @@ Result<void> charge(Admission& a) {
   if (cache->empty() || !counts(a)) return {};
   Usage delta = added(a);
   if (delta.empty()) return {};
+  std::shared_ptr<void> under_way = a.core.admission.quota_charges().begin(a.call.ns);
   std::vector<Charge> paid;
   std::set<std::string> paid_uids;
   auto settled = [&](Result<void> result) {
@@ -149,14 +151,29 @@ Result<void> charge(Admission& a) {
       paid.push_back(std::move(c));
     }
     if (raced) continue;
-    if (!paid.empty()) a.call.take_back = [&core = a.core, paid = std::move(paid)] { give_back(core, paid); };
+    if (!paid.empty()) a.call.take_back = [&core = a.core, paid = std::move(paid), under_way] { give_back(core, paid); };
     return {};
   }
   return settled(fail(Status::internal("Internal error occurred: resource quota evaluation timed out")));
 }
 
+// A recount that says less than what is charged has perhaps not seen all that was charged for: it is to count again.
+Result<void> check_recount(Admission& a) {
+  if (a.old == nullptr || a.object == nullptr || a.core.admission.quota_charges().quiet(a.call.ns)) return {};
+  const json::value* used = json::at(a.object, {"status", "used"});
+  for (const auto& m : json::get_object(json::at(a.old, {"status", "used"})))
+    if (api::Quantity::from_json(json::find(used, json::view(m.key()))) < api::Quantity::from_json(&m.value()))
+      return fail(api::modified("", "resourcequotas", a.call.name));
+  return {};
+}
+
+Result<void> check(Admission& a) {
+  bool recount = a.call.resource->is("", "resourcequotas") && a.call.resource->subresource() == "status";
+  return recount ? check_recount(a) : charge(a);
+}
+
 }  // namespace
 
-const AdmissionPlugin kResourceQuota{"ResourceQuota", nullptr, charge};
+const AdmissionPlugin kResourceQuota{"ResourceQuota", nullptr, check};
 
 }  // namespace kcube::apiserver
