@@ -153,6 +153,12 @@ Result<server::Options> server_options(const Cluster& c, const ServerFlags& f) {
   s.tls_sans = f.tls_sans;
   s.run_node = !f.no_node;
   s.disabled_controllers = f.disable;
+  s.admission = {f.enable_admission, f.disable_admission, ""};
+  if (!f.admission_config.empty()) {
+    auto text = file::read(f.admission_config);
+    if (!text) return fail(text.error().with_context("--admission-control-config-file"));
+    s.admission.configuration = std::move(*text);
+  }
   s.node = node_options(c, 1);
   agent::NetworkOptions& n = s.node.network;
   if (!f.cluster_cidr.empty()) n.cluster_cidr = f.cluster_cidr;

@@ -29,7 +29,8 @@ struct ServerFlags {
   uint16_t kubelet_port = 0;
   std::string address = "0.0.0.0", advertise_address, node_name, node_ip;
   std::string cluster_cidr, service_cidr, cluster_dns, cluster_domain = "cluster.local";
-  std::vector<std::string> tls_sans, labels, taints, disable;
+  std::vector<std::string> tls_sans, labels, taints, disable, enable_admission, disable_admission;
+  std::string admission_config;
   bool no_node = false;
 };
 

@@ -40,6 +40,9 @@ void add_server_flags(CLI::App& app, ServerFlags& f) {
   app.add_option("--node-label", f.labels, "KEY=VALUE; may repeat");
   app.add_option("--node-taint", f.taints, "KEY=VALUE:EFFECT; may repeat");
   app.add_option("--disable", f.disable, "name of a controller to leave out, or scheduler, or * for all controllers; may repeat")->delimiter(',');
+  app.add_option("--enable-admission-plugins", f.enable_admission, "admission plugins to switch on beside those that are on, by kube-apiserver's names")->delimiter(',');
+  app.add_option("--disable-admission-plugins", f.disable_admission, "admission plugins to switch off")->delimiter(',');
+  app.add_option("--admission-control-config-file", f.admission_config, "an AdmissionConfiguration: defaults and exemptions of PodSecurity");
   app.add_flag("--disable-agent", f.no_node, "no node on this machine, the API alone");
 }
 

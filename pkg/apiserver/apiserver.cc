@@ -1,5 +1,6 @@
 #include "pkg/apiserver/apiserver.h"
 
+#include "pkg/apiserver/admission/control.h"
 #include "pkg/apiserver/bootstrap.h"
 #include "pkg/apiserver/extension/definitions.h"
 #include "pkg/apiserver/local_backend.h"
@@ -18,8 +19,9 @@ class ServerImpl final : public Server {
         registry_(api::Schema::builtin(), cache_),
         allocator_(options_.service_cidr, options_.node_port_first, options_.node_port_last),
         authorizer_(cache_),
-        core_{store, cache_, registry_, clock, allocator_, authorizer_, webhooks_},
+        core_{store, cache_, registry_, clock, allocator_, authorizer_, webhooks_, admission_},
         webhooks_(core_),
+        admission_(core_),
         engine_(core_),
         signer_(std::move(signer)),
         authenticator_(cache_, clock, *signer_, options_.issuer),
@@ -30,6 +32,7 @@ class ServerImpl final : public Server {
   ~ServerImpl() override { stop(); }
 
   Result<void> open() {
+    if (auto done = admission_.configure(options_.admission); !done) return done;
     http::ServerOptions http;
     http.address = options_.address;
     http.port = options_.port;
@@ -61,6 +64,7 @@ class ServerImpl final : public Server {
     if (http_) http_->stop(std::chrono::milliseconds(500));
     connector_.stop();
     definitions_.stop();
+    admission_.stop();
     if (http_hub_) http_hub_->stop();
     if (converting_hub_) converting_hub_->stop();
     if (local_hub_) local_hub_->stop();
@@ -102,6 +106,7 @@ class ServerImpl final : public Server {
   Authorizer authorizer_;
   Core core_;
   WebhookClient webhooks_;
+  AdmissionControl admission_;
   Engine engine_;
   std::unique_ptr<auth::TokenSigner> signer_;
   Authenticator authenticator_;

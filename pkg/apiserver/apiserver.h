@@ -17,6 +17,12 @@
 
 namespace kcube::apiserver {
 
+// Names are those of kube-apiserver's --enable-admission-plugins and --disable-admission-plugins.
+struct AdmissionOptions {
+  std::vector<std::string> enable, disable;
+  std::string configuration;                      // YAML or JSON of an apiserver.config.k8s.io/v1 AdmissionConfiguration; may be empty
+};
+
 struct Options {
   std::string address = "0.0.0.0";
   uint16_t port = 6443;                           // 0: any
@@ -28,6 +34,7 @@ struct Options {
   std::string advertise_address;                  // where pods find us: endpoints of the kubernetes service
   std::string service_cidr = "10.43.0.0/16";
   uint16_t node_port_first = 30000, node_port_last = 32767;
+  AdmissionOptions admission;
   std::string version = "v1.36.0";                // gitVersion of /version
 };
 

@@ -48,7 +48,7 @@ Authorizer::Rules Authorizer::role_rules(std::string_view ns, std::string_view k
 
 void Authorizer::add_bindings(Index& index, std::string_view resource, bool cluster) const {
   std::unordered_map<std::string, Rules> known;
-  for (const ObjectPtr& binding : cache_.find(kRbac, resource)->snapshot()->objects) {
+  for (SnapshotPtr all = cache_.find(kRbac, resource)->snapshot(); const ObjectPtr& binding : all->objects) {
     const json::value& b = binding->value();
     std::string_view kind = json::get_string(b, {"roleRef", "kind"}), name = json::get_string(b, {"roleRef", "name"});
     std::string key = std::string(kind) + "/" + (kind == "Role" ? std::string(binding->namespace_()) : "") + "/" + std::string(name);
@@ -145,7 +145,7 @@ bool Authorizer::pod_of_node_uses(std::string_view node, std::string_view resour
     }
     return false;
   };
-  for (const ObjectPtr& pod : cache_.find("", "pods")->snapshot()->objects) {
+  for (SnapshotPtr all = cache_.find("", "pods")->snapshot(); const ObjectPtr& pod : all->objects) {
     if (!ns.empty() && pod->namespace_() != ns) continue;
     if (scalar_text(scan_path(pod->bytes(), {"spec", "nodeName"})) != node) continue;
     const json::value* spec = json::find(&pod->value(), "spec");

@@ -41,6 +41,14 @@ size_t ResourceCache::size() const {
   return objects_.size();
 }
 
+std::vector<ObjectPtr> ResourceCache::in_namespace(std::string_view ns) const {
+  std::vector<ObjectPtr> out;
+  std::string prefix = std::string(ns) + "/";
+  std::shared_lock lock(mutex_);
+  for (auto it = objects_.lower_bound(prefix); it != objects_.end() && it->first.starts_with(prefix); ++it) out.push_back(it->second);
+  return out;
+}
+
 SnapshotPtr ResourceCache::snapshot() const {
   std::lock_guard building(snapshot_mutex_);
   if (snapshot_ && snapshot_->changed == changed()) return snapshot_;
@@ -66,7 +74,10 @@ bool ResourceCache::events_after(uint64_t revision, std::vector<EventPtr>& out) 
   return true;
 }
 
-void ResourceCache::load(std::string_view key, ObjectPtr object) { objects_.emplace(key, std::move(object)); }
+void ResourceCache::load(std::string_view key, ObjectPtr object) {
+  objects_.emplace(key, std::move(object));
+  count_.store(objects_.size(), std::memory_order_release);
+}
 
 void ResourceCache::clear(uint64_t revision) {
   std::unique_lock lock(mutex_);
@@ -94,6 +105,7 @@ EventPtr ResourceCache::apply(const store::Change& change, std::string_view key)
   } else {
     objects_.emplace(key, event->object);
   }
+  count_.store(objects_.size(), std::memory_order_release);
   window_.push_back(event);
   if (window_.size() > kWindow) {
     window_start_ = window_.front()->revision;

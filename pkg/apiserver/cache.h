@@ -59,6 +59,10 @@ class ResourceCache {
   size_t size() const;
   // Whether this is the present state of that object.
   bool is_at(const api::Object& object) const;
+  // Without a lock.
+  bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
+  // Those of one namespace, in the order of their names.
+  std::vector<ObjectPtr> in_namespace(std::string_view ns) const;
   uint64_t changed() const { return changed_.load(std::memory_order_acquire); }
 
   // Events after `revision`, oldest first; false when the window no longer reaches that far back.
@@ -76,6 +80,7 @@ class ResourceCache {
   std::deque<EventPtr> window_;
   uint64_t window_start_ = 0;                    // every event after this revision is in window_
   std::atomic<uint64_t> changed_{0};
+  std::atomic<size_t> count_{0};
   mutable std::mutex snapshot_mutex_;
   mutable SnapshotPtr snapshot_;
 };

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/output.h"
 #include "pkg/apiserver/service_endpoints.h"
 #include "pkg/base/strings.h"
@@ -164,6 +165,19 @@ Result<Connector::Target> Connector::service_proxy(const Call& call, const Reque
   return Target{with_query(url + (info.rest.empty() ? "/" : info.rest), request), false};
 }
 
+// PodExecOptions and its kin: what admission sees of a connection.
+json::value Connector::options_of(const Call& call, const RequestInfo& info, const http::Request& request) {
+  json::object out{{"kind", json::key(call.resource->info->kind)}, {"apiVersion", "v1"}};
+  for (const auto& [name, value] : request.query.items()) {
+    if (name == "command") json::ensure_array(out, "command").emplace_back(value);
+    else if (name == "ports") json::ensure_array(out, "ports").emplace_back(parse_int<int64_t>(value).value_or(0));
+    else if (value == "true" || value == "false" || value == "1" || value == "0") out[name] = value == "true" || value == "1";
+    else out[name] = value;
+  }
+  if (call.resource->subresource() == "proxy") out["path"] = info.rest.empty() ? "/" : info.rest;
+  return out;
+}
+
 Result<Connector::Target> Connector::locate(const Call& call, const RequestInfo& info, const http::Request& request) const {
   std::string_view sub = call.resource->subresource(), resource = call.resource->resource();
   if (sub == "log") return pod_log(call, request);
@@ -176,7 +190,11 @@ Result<Connector::Target> Connector::locate(const Call& call, const RequestInfo&
   return Target{with_query(*base + (info.rest.empty() ? "/" : info.rest), request), true};
 }
 
-void Connector::serve(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
+void Connector::serve(Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
+  if (call.resource->subresource() != "log") {
+    json::value options = options_of(call, info, request);
+    if (auto done = admit_request(core_, call, Operation::connect, options); !done) return respond_status(*responder, done.error(), call.warnings);
+  }
   auto target = locate(call, info, request);
   if (!target) return respond_status(*responder, target.error());
   if (target->url.empty()) return respond_text(*responder, 200, "");

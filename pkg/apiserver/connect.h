@@ -21,7 +21,7 @@ class Connector {
   ~Connector();
   // True when `resource` is answered here.
   static bool handles(const Resource& resource);
-  void serve(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
+  void serve(Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
   void stop();
 
  private:
@@ -30,6 +30,7 @@ class Connector {
     bool kubelet = false;          // our own certificate goes with it
     bool log = false;              // a refusal is words, for us to make a status of
   };
+  static json::value options_of(const Call& call, const RequestInfo& info, const http::Request& request);
   Result<Target> locate(const Call& call, const RequestInfo& info, const http::Request& request) const;
   Result<std::string> kubelet_url(std::string_view node) const;
   Result<Target> pod_log(const Call& call, const http::Request& request) const;

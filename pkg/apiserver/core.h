@@ -1,6 +1,8 @@
 // What the parts of the API server share, and the one description of a write that they pass along.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,7 @@ namespace kcube::apiserver {
 class ServiceAllocator;
 class Authorizer;
 class WebhookClient;
+class AdmissionControl;
 
 // Owned by the Server; everything here is thread-safe and outlives every request.
 struct Core {
@@ -27,6 +30,7 @@ struct Core {
   ServiceAllocator& services;
   Authorizer& authorizer;
   WebhookClient& webhooks;
+  AdmissionControl& admission;
 
   // The cached object of a stored resource, or null: `get("", "namespaces", "", "default")`.
   ObjectPtr get(std::string_view group, std::string_view resource, std::string_view ns, std::string_view name) const {
@@ -42,9 +46,12 @@ struct Call {
   std::string ns, name;              // `ns` is empty for cluster-scoped resources
   bool dry_run = false;
   bool trusted = false;              // a part of this process: authorization does not apply
+  bool admitted = false;             // part of a larger request that has been through admission
   std::string field_manager;
   machinery::FieldValidation field_validation = machinery::FieldValidation::warn;
   std::vector<std::string> warnings; // for Warning headers
+  std::map<std::string, std::string> audit_annotations;   // of admission, for the audit log
+  std::function<void()> take_back;   // undoes what admission did beside the object, when the write then fails; may be null
   std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
 
   void warn(std::string text) { warnings.push_back(std::move(text)); }

@@ -1,6 +1,7 @@
 #include "pkg/apiserver/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/admission.h"
@@ -206,7 +207,7 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
     object["apiVersion"] = wanted;
   } else if (kind.empty()) {
     return fail(Status::bad_request("Object 'Kind' is missing in '" + json::serialize(body) + "'"));
-  } else if (api::Schema::builtin().find_kind(group_of(version), version_of(version), kind) == nullptr && info.type != nullptr) {
+  } else if (!custom && api::Schema::builtin().find_kind(group_of(version), version_of(version), kind) == nullptr && info.type != nullptr) {
     return fail(Status::bad_request(kind + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) +
                                     ": no kind \"" + kind + "\" is registered for version \"" + version + "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
   } else if (version != wanted && !version.empty()) {
@@ -286,6 +287,8 @@ Result<Written> Engine::commit_stored(Call& call, const json::value& object, uin
   if (call.dry_run) return Written{expected == 0 ? without_revision(object) : api::Object::make(*text, expected), expected == 0, removal};
   store::Write write{call.resource->cache->store_key(call.ns, call.name), expected, removal, removal ? nullptr : text};
   auto revision = core_.store.commit(std::move(write));
+  auto take_back = std::exchange(call.take_back, nullptr);
+  if (!revision && take_back) take_back();
   if (revision) {
     // The cache has made the object already, unless another write has replaced it since.
     ObjectPtr made = removal ? nullptr : call.resource->cache->get(call.ns, call.name);
@@ -480,7 +483,8 @@ Result<Written> Engine::remove(Call& call, const DeleteOptions& deletion) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old) return fail(missing(call));
     if (auto done = check_deletion(call, *old, deletion); !done) return fail(done.error());
-    Admission admission{core_, call, Operation::remove, nullptr, &old->value()};
+    Admission admission{core_, call, Operation::remove, nullptr, &old->value(), &deletion};
+    if (auto done = mutate(admission); !done) return fail(done.error());
     if (auto done = admit(admission); !done) return fail(done.error());
     auto written = mark_deleted(call, old, deletion);
     if (written || written.error().reason() != kRaced) return written;
@@ -521,6 +525,8 @@ Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const Delet
     one.ns = object->namespace_();
     one.name = object->name();
     auto done = remove(one, deletion);
+    call.warnings = std::move(one.warnings);
+    call.audit_annotations = std::move(one.audit_annotations);
     if (done) removed.push_back(done->object);
     else if (!done.error().is_not_found() && !done.error().is_conflict()) return fail(done.error());
   }

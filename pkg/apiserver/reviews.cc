@@ -73,6 +73,8 @@ Result<json::value> Reviews::create(Call& call, json::value body) {
   auto decoded = engine_.decode(call, std::move(body));
   if (!decoded) return fail(decoded.error());
   const Resource& r = *call.resource;
+  if (r.is("", "bindings") && call.name.empty()) call.name = json::get_string(*decoded, {"metadata", "name"});
+  if (auto done = admit_request(engine_.core(), call, Operation::create, *decoded); !done) return fail(done.error());
   if (r.subresource() == "token") return token_request(call, std::move(*decoded));
   if (r.subresource() == "binding" || r.resource() == "bindings") return bind(call, std::move(*decoded));
   if (r.subresource() == "eviction") return evict(call, std::move(*decoded));
@@ -193,6 +195,7 @@ Result<json::value> Reviews::bind(Call& call, json::value binding) {
   if (call.name.empty()) call.name = json::get_string(binding, {"metadata", "name"});
   if (node.empty()) return fail(api::invalid("", "Binding", call.name, {api::field_required("target.name")}));
   Call write = call;
+  write.admitted = true;
   write.resource = engine_.core().registry.find("", "v1", "pods", "binding");
   std::string now = format_time(engine_.core().clock.now());
   auto done = engine_.modify(write, [&](json::value& pod) -> Result<void> {
@@ -202,6 +205,10 @@ Result<json::value> Reviews::bind(Call& call, json::value binding) {
     if (!bound.empty()) return fail(api::conflict("", "pods/binding", call.name, "pod " + call.name + " is already assigned to node \"" + std::string(bound) + "\""));
     json::ensure_path(pod, {"spec"})["nodeName"] = node;
     for (const auto& m : json::get_object(json::at(&binding, {"metadata", "annotations"}))) json::ensure_path(pod, {"metadata", "annotations"})[m.key()] = m.value();
+    for (const auto& m : json::get_object(json::at(&binding, {"metadata", "labels"}))) {
+      json::object& labels = json::ensure_path(pod, {"metadata", "labels"});
+      if (!labels.contains(m.key())) labels[m.key()] = m.value();
+    }
     json::array& conditions = json::ensure_array(json::ensure_path(pod, {"status"}), "conditions");
     json::array kept;
     for (json::value& c : conditions)
@@ -217,6 +224,7 @@ Result<json::value> Reviews::bind(Call& call, json::value binding) {
 // Job controllers and people tell by this condition that the pod did not fail by itself.
 Result<void> Reviews::mark_disrupted(const Call& eviction) {
   Call change = eviction;
+  change.admitted = true;
   change.resource = engine_.core().registry.find("", "v1", "pods", "status");
   std::string now = format_time(engine_.core().clock.now());
   auto done = engine_.modify(change, [&](json::value& pod) -> Result<void> {
@@ -236,15 +244,17 @@ Result<json::value> Reviews::evict(Call& call, json::value eviction) {
   ObjectPtr pod = core.get("", "pods", call.ns, call.name);
   if (!pod) return fail(api::not_found("", "pods", call.name));
   Call write = call;
+  write.admitted = true;
   write.resource = core.registry.find_stored("", "pods");
   if (!pod->deleting()) {
-    for (const ObjectPtr& budget : core.cache.find("policy", "poddisruptionbudgets")->snapshot()->objects) {
+    for (SnapshotPtr all = core.cache.find("policy", "poddisruptionbudgets")->snapshot(); const ObjectPtr& budget : all->objects) {
       if (budget->namespace_() != call.ns) continue;
       auto selector = api::LabelSelector::from_json(json::at(&budget->value(), {"spec", "selector"}));
       if (!selector || !selector->matches(pod->labels())) continue;
       std::string_view phase = json::get_string(pod->value(), {"status", "phase"});
       if (phase == "Pending" || phase == "Succeeded" || phase == "Failed") continue;
       Call change = call;
+      change.admitted = true;
       change.resource = core.registry.find("policy", "v1", "poddisruptionbudgets", "status");
       change.name = budget->name();
       auto done = engine_.modify(change, [&](json::value& object) -> Result<void> {

@@ -109,8 +109,21 @@ class Checker {
   }
   static std::string_view first_name(std::string_view qualified) { return qualified.substr(0, qualified.find('.')); }
 
+  // A variable whose name has dots, such as authorizer.requestResource; one of a macro hides it.
+  bool becomes_variable(Node& node, std::string_view name) const {
+    if (std::ranges::any_of(locals_, [&](const auto& local) { return local.first == first_name(name); })) return false;
+    const Variable* variable = environment_.find_variable(name);
+    if (variable == nullptr) return false;
+    node.kind = NodeKind::ident;
+    node.name = name;
+    node.args.clear();
+    node.type = variable->type;
+    return true;
+  }
+
   void check_select(Node& node) {
     std::string name;
+    if (!node.test_only && qualified(node, name) && becomes_variable(node, name)) return;
     if (!node.test_only && qualified(node, name) && !find_name(first_name(name)) && becomes_type(node, name)) return;
     TypeRef type = field_type(node, *node.args[0], node.name, false);
     node.type = node.test_only ? Type::boolean() : unifier_.resolve(type);

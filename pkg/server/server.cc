@@ -122,6 +122,7 @@ class ServerImpl final : public Server {
     a.advertise_address = options_.advertise_address;
     a.service_cidr = options_.node.network.service_cidr;
     a.version = options_.node.version;
+    a.admission = options_.admission;
     auto api = apiserver::Server::create(std::move(a), *store_, clock_);
     if (!api) return fail(api.error());
     api_ = std::move(*api);

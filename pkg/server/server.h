@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "pkg/agent/agent.h"
+#include "pkg/apiserver/apiserver.h"
 #include "pkg/base/clock.h"
 
 namespace kcube::server {
@@ -26,6 +27,7 @@ struct Options {
   bool run_node = true;
   agent::Options node;                    // data_dir, kubelet_tls and labels are filled in by the server
   std::vector<std::string> disabled_controllers;
+  apiserver::AdmissionOptions admission;
   // A line for every step of the start, as it is done; the last one is "node ready" (or "API server ready" without a node).
   std::function<void(std::string_view step)> progress;
 };

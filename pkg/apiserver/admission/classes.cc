@@ -7,7 +7,7 @@ namespace {
 // The class marked as default, the newest of several; null when there is none.
 ObjectPtr default_of(const Core& core, std::string_view group, std::string_view resource, std::string_view annotation) {
   ObjectPtr best;
-  for (const ObjectPtr& c : core.cache.find(group, resource)->snapshot()->objects) {
+  for (SnapshotPtr all = core.cache.find(group, resource)->snapshot(); const ObjectPtr& c : all->objects) {
     if (json::get_string(json::find(json::at(&c->value(), {"metadata", "annotations"}), annotation)) != "true") continue;
     if (!best || json::get_string(c->value(), {"metadata", "creationTimestamp"}) > json::get_string(best->value(), {"metadata", "creationTimestamp"})) best = c;
   }

@@ -30,7 +30,7 @@ void fill(json::value& container, const json::value& item) {
 
 template <typename Visit>
 void each_limit(const Admission& a, const Visit& visit) {
-  for (const ObjectPtr& range : a.core.cache.find("", "limitranges")->snapshot()->objects) {
+  for (SnapshotPtr all = a.core.cache.find("", "limitranges")->snapshot(); const ObjectPtr& range : all->objects) {
     if (range->namespace_() != a.call.ns) continue;
     for (const json::value& item : json::get_array(json::at(&range->value(), {"spec", "limits"}))) visit(item);
   }

@@ -1,4 +1,8 @@
-// What pods and nodes are given: DefaultTolerationSeconds, Priority, TaintNodesByCondition.
+// What pods and nodes are given: DefaultTolerationSeconds, Priority, TaintNodesByCondition, PodTopologyLabels,
+// ExtendedResourceToleration; and LimitPodHardAntiAffinityTopology.
+#include <algorithm>
+#include <set>
+
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/admission.h"
 
@@ -27,7 +31,7 @@ Result<void> add_tolerations(Admission& a) {
 
 ObjectPtr default_class(const Core& core) {
   ObjectPtr best;
-  for (const ObjectPtr& c : core.cache.find(kScheduling, "priorityclasses")->snapshot()->objects) {
+  for (SnapshotPtr all = core.cache.find(kScheduling, "priorityclasses")->snapshot(); const ObjectPtr& c : all->objects) {
     if (!json::get_bool(c->value(), {"globalDefault"})) continue;
     if (!best || json::get_int(c->value(), {"value"}) < json::get_int(best->value(), {"value"})) best = c;
   }
@@ -80,8 +84,53 @@ Result<void> taint_new_node(Admission& a) {
   return {};
 }
 
+// Where the node of a pod is, on the pod: by its binding, or when it is made with a node.
+Result<void> copy_topology(Admission& a) {
+  const Resource& r = *a.call.resource;
+  bool binding = r.is("", "bindings") || (r.is("", "pods") && r.subresource() == "binding");
+  if (a.operation != Operation::create || a.object == nullptr || !(binding || a.is("", "pods"))) return {};
+  std::string_view name = binding ? json::get_string(*a.object, {"target", "name"}) : json::get_string(*a.object, {"spec", "nodeName"});
+  ObjectPtr node = name.empty() ? nullptr : a.core.get("", "nodes", "", name);
+  if (!node) return {};
+  for (const char* key : {"topology.kubernetes.io/zone", "topology.kubernetes.io/region"})
+    if (std::string_view value = node->label(key); !value.empty()) json::ensure_path(*a.object, {"metadata", "labels"})[key] = json::key(value);
+  return {};
+}
+
+Result<void> check_anti_affinity(Admission& a) {
+  if (!a.is("", "pods") || a.object == nullptr) return {};
+  for (const json::value& term : json::get_array(json::at(a.object, {"spec", "affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution"}))) {
+    std::string key(json::get_string(term, {"topologyKey"}));
+    if (key != "kubernetes.io/hostname")
+      return a.forbid("affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey " + key + " but only key kubernetes.io/hostname is allowed");
+  }
+  return {};
+}
+
+// Nodes with special hardware are tainted with the resource's name; who asks for the resource may go there.
+Result<void> tolerate_resources(Admission& a) {
+  if (!a.is("", "pods") || a.object == nullptr) return {};
+  json::object& spec = json::ensure_object(a.object->get_object(), "spec");
+  std::set<std::string> wanted;
+  for (const char* list : {"initContainers", "containers"})
+    for (const json::value& c : json::get_array(spec.if_contains(list)))
+      for (const auto& m : json::get_object(json::at(&c, {"resources", "requests"}))) {
+        std::string_view name = json::view(m.key());
+        if (name.find('/') != std::string_view::npos && name.find("kubernetes.io/") == std::string_view::npos) wanted.emplace(name);
+      }
+  for (const std::string& name : wanted) {
+    json::value toleration = json::object{{"key", name}, {"operator", "Exists"}, {"effect", "NoSchedule"}};
+    json::array& own = json::ensure_array(spec, "tolerations");
+    if (std::ranges::find(own, toleration) == own.end()) own.push_back(std::move(toleration));
+  }
+  return {};
+}
+
 }  // namespace
 
+const AdmissionPlugin kPodTopologyLabels{"PodTopologyLabels", copy_topology, nullptr};
+const AdmissionPlugin kLimitPodHardAntiAffinityTopology{"LimitPodHardAntiAffinityTopology", nullptr, check_anti_affinity};
+const AdmissionPlugin kExtendedResourceToleration{"ExtendedResourceToleration", tolerate_resources, nullptr};
 const AdmissionPlugin kDefaultTolerationSeconds{"DefaultTolerationSeconds", add_tolerations, nullptr};
 const AdmissionPlugin kPriority{"Priority", set_priority, check_class};
 const AdmissionPlugin kTaintNodesByCondition{"TaintNodesByCondition", taint_new_node, nullptr};

@@ -1,5 +1,6 @@
 // Webhook configurations, and the structure of admission policies and their bindings.
 #include "pkg/api/names.h"
+#include "pkg/apiserver/machinery/admission_expressions.h"
 #include "pkg/apiserver/machinery/validation_pod.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
 #include "pkg/base/strings.h"
@@ -118,9 +119,12 @@ void validate_hook(const Cursor& hook, bool mutating) {
 }
 
 void validate_hooks(const Validation& v, bool mutating) {
+  // What is stored already may have been made by another version, which knew more.
+  bool changed = v.creating() || !same(v["webhooks"].value(), v.before({"webhooks"}));
   std::set<std::string_view> names;
   for (const Cursor& hook : v["webhooks"].items()) {
     validate_hook(hook, mutating);
+    if (changed) validate_condition_expressions(hook["matchConditions"], false);
     if (!hook["name"].empty() && !names.insert(hook["name"].text()).second) hook["name"].duplicate();
   }
 }
@@ -232,7 +236,7 @@ void validate_webhook_client(const Cursor& client) {
   int64_t port = service["port"].number(443);
   if (port < 1 || port > 65535) service["port"].invalid("port is not valid: must be between 1 and 65535, inclusive");
   Cursor path = service["path"];
-  if (!path.present()) return;
+  if (!path.present() || path.empty()) return;
   if (!path.text().starts_with('/')) path.invalid("must start with a '/'");
   std::vector<std::string_view> segments = split(path.text(), '/');
   if (segments.back().empty()) segments.pop_back();
@@ -260,6 +264,7 @@ void validate_admission_policy(const Validation& v) {
   if (match.present() && match["resourceRules"].empty()) match["resourceRules"].required();
   validate_conditions(spec["matchConditions"]);
   validate_variables(spec["variables"]);
+  if (v.creating() || !same(spec.value(), v.before({"spec"}))) validate_policy_expressions(spec);
   if (spec["validations"].empty() && spec["auditAnnotations"].empty()) {
     spec["validations"].required("validations or auditAnnotations must contain at least one item");
     spec["auditAnnotations"].required("validations or auditAnnotations must contain at least one item");
@@ -300,6 +305,7 @@ void validate_mutating_policy(const Validation& v) {
   if (match.present() && match["resourceRules"].empty()) match["resourceRules"].required();
   validate_conditions(spec["matchConditions"]);
   validate_variables(spec["variables"]);
+  if (v.creating() || !same(spec.value(), v.before({"spec"}))) validate_policy_expressions(spec);
   if (spec["mutations"].empty()) spec["mutations"].required("mutations must contain at least one item");
   for (const Cursor& mutation : spec["mutations"].items()) {
     Cursor type = mutation["patchType"];

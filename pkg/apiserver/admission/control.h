@@ -1,0 +1,49 @@
+// Admission's own state: which plugins are on, in which order, and what the configurations in the cluster compile to.
+// Owned by the Server; thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pkg/apiserver/admission/admission.h"
+#include "pkg/apiserver/admission/compiled.h"
+#include "pkg/apiserver/admission/pod_security.h"
+#include "pkg/apiserver/admission/policies.h"
+#include "pkg/apiserver/admission/quota_charges.h"
+#include "pkg/apiserver/admission/webhooks.h"
+#include "pkg/apiserver/apiserver.h"
+#include "pkg/base/executor.h"
+
+namespace kcube::apiserver {
+
+class AdmissionControl {
+ public:
+  explicit AdmissionControl(Core& core);
+  // Before the first request. 400 for names that nobody knows.
+  Result<void> configure(const AdmissionOptions& options);
+  void stop();
+
+  const std::vector<const AdmissionPlugin*>& plugins() const { return plugins_; }
+  // Null when there are none.
+  std::shared_ptr<const Webhooks> mutating_webhooks() const { return mutating_.get(); }
+  std::shared_ptr<const Webhooks> validating_webhooks() const { return validating_.get(); }
+  std::shared_ptr<const AdmissionPolicies> validating_policies() const { return validating_policies_.get(); }
+  std::shared_ptr<const AdmissionPolicies> mutating_policies() const { return mutating_policies_.get(); }
+  const PodSecuritySettings& pod_security() const { return pod_security_; }
+  QuotaCharges& quota_charges() { return quota_charges_; }
+  // For calls that run side by side.
+  Executor& calls() { return calls_; }
+
+ private:
+  Result<void> read_configuration(const std::string& text);
+
+  std::vector<const AdmissionPlugin*> plugins_;
+  PodSecuritySettings pod_security_;
+  Compiled<Webhooks> mutating_, validating_;
+  Compiled<AdmissionPolicies> validating_policies_, mutating_policies_;
+  QuotaCharges quota_charges_;
+  Executor calls_;
+};
+
+}  // namespace kcube::apiserver
