@@ -31,6 +31,8 @@ struct ServerFlags {
   std::string cluster_cidr, service_cidr, cluster_dns, cluster_domain = "cluster.local";
   std::vector<std::string> tls_sans, labels, taints, disable;
   bool no_node = false;
+  std::map<std::string, std::vector<std::string>> api;   // flags of kube-apiserver by their names
+  std::vector<std::string> api_arguments;                // "name=value", as k3s takes them
 };
 
 struct Cluster {

@@ -1,6 +1,8 @@
 // What the parts of the API server share, and the one description of a write that they pass along.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,9 @@ namespace kcube::apiserver {
 
 class ServiceAllocator;
 class Authorizer;
+namespace audit {
+class Record;
+}
 
 // Owned by the Server; everything here is thread-safe and outlives every request.
 struct Core {
@@ -43,7 +48,10 @@ struct Call {
   std::string field_manager;
   machinery::FieldValidation field_validation = machinery::FieldValidation::warn;
   std::vector<std::string> warnings; // for Warning headers
+  std::map<std::string, std::string> audit_annotations;   // of admission, for the audit log
   std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
+
+  std::shared_ptr<audit::Record> audit;                   // null when the request is not recorded
 
   void warn(std::string text) { warnings.push_back(std::move(text)); }
 };

@@ -64,6 +64,10 @@ bool Documents::openapi(const http::Request& request, http::Responder& responder
   else if (path == "/openapi/v3" || path == "/openapi/v3/") body = machinery::openapi_v3_index(schema_);
   else if (path.starts_with("/openapi/v3/")) body = machinery::openapi_v3(schema_, path.substr(12));
   if (body.empty()) return false;
+  if (aggregator_.active()) {
+    if (path == "/openapi/v2") body = merged_.openapi_v2(body);
+    else if (path == "/openapi/v3" || path == "/openapi/v3/") body = merged_.openapi_v3_index(body);
+  }
   std::string etag = etag_of(body);
   http::Headers headers;
   headers.add("Content-Type", "application/json");
@@ -78,6 +82,31 @@ bool Documents::openapi(const http::Request& request, http::Responder& responder
   return true;
 }
 
+bool Documents::discovery(const std::string& path, const http::Request& request, http::Responder& responder) const {
+  bool extended = path.starts_with("/apis") && aggregator_.active();
+  if (Discovery::wants_aggregated(request.headers.get("Accept"))) {
+    if (const std::string* own = discovery_.aggregated(path)) {
+      std::string text = extended ? merged_.aggregated(*own) : *own;
+      http::Headers headers;
+      headers.add("Content-Type", Discovery::kAggregatedType);
+      headers.add("Vary", "Accept");
+      std::string etag = etag_of(text);
+      headers.add("Etag", etag);
+      if (request.headers.get("If-None-Match") == etag) responder.respond(304, std::move(headers), "");
+      else responder.respond(200, std::move(headers), std::move(text));
+      return true;
+    }
+  }
+  const std::string* own = discovery_.legacy(path);
+  std::string text = own == nullptr ? "" : *own;
+  constexpr size_t kApis = sizeof("/apis/") - 1;
+  if (extended && path == "/apis") text = merged_.groups(text);
+  else if (extended && path.size() > kApis && path.find('/', kApis) == std::string::npos) text = merged_.group(std::string_view(path).substr(kApis), text);
+  if (text.empty()) return false;
+  respond_json(responder, 200, std::move(text));
+  return true;
+}
+
 bool Documents::serve(const http::Request& request, http::Responder& responder) const {
   if (request.method != "GET" && request.method != "HEAD") return false;
   if (health(request, responder)) return true;
@@ -87,25 +116,12 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
     respond_json(responder, 200, version_json());
     return true;
   }
-  if (Discovery::wants_aggregated(request.headers.get("Accept"))) {
-    if (const std::string* text = discovery_.aggregated(path)) {
-      http::Headers headers;
-      headers.add("Content-Type", Discovery::kAggregatedType);
-      headers.add("Vary", "Accept");
-      std::string etag = etag_of(*text);
-      headers.add("Etag", etag);
-      if (request.headers.get("If-None-Match") == etag) responder.respond(304, std::move(headers), "");
-      else responder.respond(200, std::move(headers), *text);
-      return true;
-    }
-  }
-  if (const std::string* text = discovery_.legacy(path)) {
-    respond_json(responder, 200, *text);
-    return true;
-  }
+  if (discovery(path, request, responder)) return true;
   if (openapi(request, responder)) return true;
   if (path == "/.well-known/openid-configuration") {
-    json::object document{{"issuer", authenticator_.issuer()}, {"jwks_uri", authenticator_.issuer() + "/openid/v1/jwks"}, {"response_types_supported", json::array{json::value("id_token")}}, {"subject_types_supported", json::array{json::value("public")}}, {"id_token_signing_alg_values_supported", json::array{json::value("ES256")}}};
+    json::array algorithms;
+    for (const std::string& name : authenticator_.algorithms()) algorithms.push_back(json::value(name));
+    json::object document{{"issuer", authenticator_.issuer()}, {"jwks_uri", authenticator_.jwks_uri()}, {"response_types_supported", json::array{json::value("id_token")}}, {"subject_types_supported", json::array{json::value("public")}}, {"id_token_signing_alg_values_supported", std::move(algorithms)}};
     respond_json(responder, 200, json::serialize(json::value(std::move(document))));
     return true;
   }

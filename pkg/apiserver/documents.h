@@ -5,6 +5,7 @@
 
 #include "pkg/apiserver/authenticator.h"
 #include "pkg/apiserver/discovery.h"
+#include "pkg/apiserver/merged_documents.h"
 #include "pkg/http/server.h"
 
 namespace kcube::apiserver {
@@ -12,8 +13,8 @@ namespace kcube::apiserver {
 class Documents {
  public:
   // `ca_pem` is at /cacerts, for those who join by a token that pins it.
-  Documents(const api::Schema& schema, const Authenticator& authenticator, std::string version, std::string ca_pem)
-      : schema_(schema), authenticator_(authenticator), discovery_(schema), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {}
+  Documents(const api::Schema& schema, const Authenticator& authenticator, const Aggregator& aggregator, std::string version, std::string ca_pem)
+      : schema_(schema), authenticator_(authenticator), aggregator_(aggregator), merged_(aggregator), discovery_(schema), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {}
   // Answers and returns true when `request.path` is one of them.
   bool serve(const http::Request& request, http::Responder& responder) const;
   // What everybody may read, also with no credentials, whatever RBAC says.
@@ -21,11 +22,14 @@ class Documents {
 
  private:
   bool health(const http::Request& request, http::Responder& responder) const;
+  bool discovery(const std::string& path, const http::Request& request, http::Responder& responder) const;
   bool openapi(const http::Request& request, http::Responder& responder) const;
   std::string version_json() const;
 
   const api::Schema& schema_;
   const Authenticator& authenticator_;
+  const Aggregator& aggregator_;
+  const MergedDocuments merged_;
   const Discovery discovery_;
   const std::string version_, ca_pem_;
 };

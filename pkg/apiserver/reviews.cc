@@ -59,6 +59,8 @@ Result<auth::Attributes> read_attributes(const json::value& spec, const Resource
   a.resource = at(r, "resource");
   a.subresource = at(r, "subresource");
   a.name = at(r, "name");
+  a.field_selector = json::get_string(json::at(r, {"fieldSelector", "rawSelector"}));
+  a.label_selector = json::get_string(json::at(r, {"labelSelector", "rawSelector"}));
   return a;
 }
 
@@ -84,16 +86,16 @@ Result<json::value> Reviews::create(Call& call, json::value body) {
 
 Result<json::value> Reviews::token_review(Call&, json::value review) {
   std::string token(json::get_string(review, {"spec", "token"}));
-  auto audiences = strings(json::at(&review, {"spec", "audiences"}));
+  if (token.empty()) return fail(Status::bad_request("token is required for TokenReview in authentication"));
   json::object status;
-  auto user = authenticator_.authenticate_token(token, audiences);
-  if (user) {
+  auto known = authenticator_.authenticate_token(token, strings(json::at(&review, {"spec", "audiences"})));
+  if (known) {
     status["authenticated"] = true;
-    status["user"] = user_json(*user);
-    status["audiences"] = audiences.empty() ? json::array{json::value(authenticator_.issuer())} : string_array(audiences);
+    status["user"] = user_json(known->user);
+    status["audiences"] = string_array(known->audiences);
   } else {
     status["user"] = json::object();
-    if (!token.empty()) status["error"] = "[invalid bearer token]";
+    status["error"] = "invalid bearer token";
   }
   review.get_object()["status"] = std::move(status);
   return review;
@@ -116,6 +118,7 @@ Result<json::value> Reviews::access_review(Call& call, json::value review) {
     attributes->user.name = json::get_string(json::find(spec, "user"));
     attributes->user.uid = json::get_string(json::find(spec, "uid"));
     attributes->user.groups = strings(json::find(spec, "groups"));
+    for (const auto& m : json::get_object(json::find(spec, "extra"))) attributes->user.extra[std::string(json::view(m.key()))] = strings(&m.value());
     if (attributes->user.name.empty() && attributes->user.groups.empty()) {
       return fail(api::invalid(kAuthorization, call.resource->info->kind, "",
                                {api::field_invalid("spec.user", json::value(""), "at least one of user or group must be specified")}));
@@ -125,6 +128,7 @@ Result<json::value> Reviews::access_review(Call& call, json::value review) {
     return fail(Status::bad_request("spec.resourceAttributes.namespace must match namespace: " + call.ns));
   auto decision = engine_.core().authorizer.decide(*attributes);
   json::object status{{"allowed", decision.allowed}};
+  if (decision.denied) status["denied"] = true;
   if (!decision.reason.empty()) status["reason"] = decision.reason;
   review.get_object()["status"] = std::move(status);
   return review;
@@ -179,7 +183,7 @@ Result<json::value> Reviews::token_request(Call& call, json::value request) {
   if (!token) return fail(token.error());
   json::object& spec = json::ensure_object(request.get_object(), "spec");
   spec["expirationSeconds"] = lifetime;
-  if (wanted.audiences.empty()) spec["audiences"] = json::array{json::value(authenticator_.issuer())};
+  if (wanted.audiences.empty()) spec["audiences"] = string_array(authenticator_.api_audiences());
   json::object& metadata = json::ensure_object(request.get_object(), "metadata");
   metadata["name"] = call.name;
   metadata["namespace"] = call.ns;

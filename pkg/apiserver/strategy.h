@@ -40,7 +40,7 @@ const Strategy& strategy_of(const api::ResourceInfo& stored);
 // The strategies with files of their own.
 extern const Strategy kPodStrategy, kServiceStrategy, kNamespaceStrategy, kNodeStrategy, kSecretStrategy, kCsrStrategy,
     kPersistentVolumeStrategy, kPersistentVolumeClaimStrategy, kIngressStrategy, kEventStrategy, kJobStrategy,
-    kApiServiceStrategy, kCrdStrategy;
+    kApiServiceStrategy, kCrdStrategy, kRoleStrategy, kRoleBindingStrategy;
 
 // For strategies: `object`'s member becomes what `old` has there, or goes.
 void keep_member(json::object& object, const json::object& old, std::string_view name);

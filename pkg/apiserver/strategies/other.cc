@@ -114,6 +114,16 @@ Result<void> create_job(json::object& object, Write& write) {
   return {};
 }
 
+// What this server has itself is there at once.
+Result<void> create_api_service(json::object& object, Write& write) {
+  object.erase("status");
+  const json::value* service = json::find(object.if_contains("spec"), "service");
+  if (service != nullptr && service->is_object()) return {};
+  json::object condition{{"type", "Available"}, {"status", "True"}, {"lastTransitionTime", format_time(write.core.clock.now())}, {"reason", "Local"}, {"message", "Local APIServices are always available"}};
+  object["status"] = json::object{{"conditions", json::array{std::move(condition)}}};
+  return {};
+}
+
 Result<void> create_crd(json::object& object, Write&) {
   object.erase("status");
   return {};
@@ -134,7 +144,7 @@ const Strategy kPersistentVolumeClaimStrategy{.has_status = true, .returns_delet
 const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
 const Strategy kEventStrategy{.creates_on_update = true};
 const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .prepare_create = create_job};
-const Strategy kApiServiceStrategy{.has_status = true};
+const Strategy kApiServiceStrategy{.has_status = true, .prepare_create = create_api_service};
 const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd};
 
 }  // namespace kcube::apiserver
