@@ -101,6 +101,7 @@ std::shared_ptr<const Aggregator::Index> Aggregator::index() const {
     made->by_version[e->group + "/" + e->version] = std::move(e);
   }
   std::erase_if(peers_, [&](const auto& slot) { return std::ranges::none_of(made->by_version, [&](const auto& m) { return m.second->peer == slot.second; }); });
+  if (made->by_version.empty()) empty_at_.store(revision, std::memory_order_release);
   index_ = std::move(made);
   return index_;
 }

@@ -47,7 +47,7 @@ class Aggregator {
   void observe(const Event& event);
 
   // False when every APIService is local.
-  bool active() const { return !index()->by_version.empty(); }
+  bool active() const { return empty_at_.load(std::memory_order_acquire) != api_services_->changed() && !index()->by_version.empty(); }
   // Takes the request (and the responder) when it is for an extension.
   bool serve(const auth::User& user, http::Request& request, std::unique_ptr<http::Responder>& responder);
 
@@ -93,6 +93,7 @@ class Aggregator {
   mutable std::shared_ptr<const Index> index_;
   mutable std::map<std::string, std::shared_ptr<const Peer>> peers_;
   std::map<std::string, std::shared_ptr<const ExtensionDocuments>> documents_;
+  mutable std::atomic<uint64_t> empty_at_{0};   // the revision at which there was none, so that most requests take no lock
   std::atomic<uint64_t> fetched_{0};
   std::atomic<bool> started_{false};
   WorkQueue queue_;

@@ -36,6 +36,23 @@ json::object user_json(const auth::User& user) {
 
 json::value success() { return json::object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Success"}, {"code", 201}}; }
 
+// Requirements as a query has them: "a in (b,c),!d", of fields "a=b,c!=d".
+std::string selector_text(const json::array& requirements, bool fields) {
+  std::string text;
+  for (const json::value& r : requirements) {
+    std::string key(json::get_string(r, {"key"}));
+    std::string_view op = json::get_string(r, {"operator"});
+    auto values = strings(json::find(&r, "values"));
+    bool in = op == "In", not_in = op == "NotIn";
+    if (fields && (values.size() != 1 || (!in && !not_in))) continue;
+    if (!text.empty()) text += ',';
+    if (fields) text += key + (in ? "=" : "!=") + values[0];
+    else if (in || not_in) text += key + (in ? " in (" : " notin (") + join(values, ",") + ")";
+    else text += (op == "DoesNotExist" ? "!" : "") + key;
+  }
+  return text;
+}
+
 Result<auth::Attributes> read_attributes(const json::value& spec, const Resource& resource) {
   auth::Attributes a;
   const json::value* r = json::find(&spec, "resourceAttributes");
@@ -59,8 +76,15 @@ Result<auth::Attributes> read_attributes(const json::value& spec, const Resource
   a.resource = at(r, "resource");
   a.subresource = at(r, "subresource");
   a.name = at(r, "name");
-  a.field_selector = json::get_string(json::at(r, {"fieldSelector", "rawSelector"}));
-  a.label_selector = json::get_string(json::at(r, {"labelSelector", "rawSelector"}));
+  for (const char* kind : {"fieldSelector", "labelSelector"}) {
+    const json::value* s = json::find(r, kind);
+    std::string_view raw = json::get_string(json::find(s, "rawSelector"));
+    const json::array& requirements = json::get_array(json::find(s, "requirements"));
+    if (!raw.empty() && !requirements.empty())
+      return invalid(api::field_invalid("spec.resourceAttributes." + std::string(kind) + ".rawSelector", json::value(json::key(raw)), "may not specified at the same time as requirements"));
+    std::string& text = kind[0] == 'f' ? a.field_selector : a.label_selector;
+    text = raw.empty() ? selector_text(requirements, kind[0] == 'f') : std::string(raw);
+  }
   return a;
 }
 

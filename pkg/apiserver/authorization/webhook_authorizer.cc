@@ -14,6 +14,29 @@ json::array texts(const std::vector<std::string>& list) {
   return out;
 }
 
+// What cannot be parsed is not told: it restricts nothing.
+json::array field_requirements(const std::string& text) {
+  json::array out;
+  auto selector = text.empty() ? api::FieldSelector() : api::FieldSelector::parse(text);
+  if (!selector) return out;
+  for (const auto& term : selector->terms()) out.push_back(json::object{{"key", term.path}, {"operator", term.negated ? "NotIn" : "In"}, {"values", texts({term.value})}});
+  return out;
+}
+
+json::array label_requirements(const std::string& text) {
+  json::array out;
+  auto selector = text.empty() ? api::LabelSelector() : api::LabelSelector::parse(text);
+  if (!selector) return out;
+  using Op = api::LabelSelector::Op;
+  for (const auto& r : selector->requirements()) {
+    if (r.op == Op::greater || r.op == Op::less) continue;   // there is no word for them
+    json::object one{{"key", r.key}, {"operator", r.op == Op::in ? "In" : r.op == Op::not_in ? "NotIn" : r.op == Op::exists ? "Exists" : "DoesNotExist"}};
+    if (!r.values.empty()) one["values"] = texts(r.values);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
 }  // namespace
 
 json::object review_spec(const auth::Attributes& a) {
@@ -30,9 +53,8 @@ json::object review_spec(const auth::Attributes& a) {
     add("resource", a.resource);
     add("subresource", a.subresource);
     add("name", a.name);
-    // What cannot be parsed is not told: it restricts nothing.
-    if (!a.field_selector.empty()) r["fieldSelector"] = json::object{{"rawSelector", a.field_selector}};
-    if (!a.label_selector.empty()) r["labelSelector"] = json::object{{"rawSelector", a.label_selector}};
+    if (json::array terms = field_requirements(a.field_selector); !terms.empty()) r["fieldSelector"] = json::object{{"requirements", std::move(terms)}};
+    if (json::array terms = label_requirements(a.label_selector); !terms.empty()) r["labelSelector"] = json::object{{"requirements", std::move(terms)}};
     spec["resourceAttributes"] = std::move(r);
   } else {
     spec["nonResourceAttributes"] = json::object{{"path", a.path}, {"verb", a.verb}};
