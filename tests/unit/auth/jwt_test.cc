@@ -77,7 +77,7 @@ TEST(PublicKey, VerifiesTheExampleOfRs256) {
   EXPECT_TRUE((*key)->verify(*jwt));
 }
 
-TEST(Certificates, AreKnownByTheirAuthority) {
+TEST(ClientCertificates, AreKnownByTheirAuthority) {
   auto ca = make_ca("one", std::chrono::hours(1)), other = make_ca("two", std::chrono::hours(1));
   CertificateRequest request;
   request.common_name = "client";
