@@ -4,6 +4,7 @@
 
 #include "pkg/api/json.h"
 #include "pkg/apiserver/machinery/openapi.h"
+#include "pkg/apiserver/machinery/openapi_proto.h"
 #include "pkg/apiserver/output.h"
 #include "pkg/base/strings.h"
 
@@ -13,6 +14,15 @@ namespace {
 constexpr std::string_view kHealth[] = {"/healthz", "/livez", "/readyz"};
 
 std::string etag_of(std::string_view body) { return "\"" + std::to_string(stable_hash(body)) + "\""; }
+
+// The first alternative that we have.
+bool wants_protobuf(std::string_view accept) {
+  for (std::string_view one : split(accept, ',')) {
+    if (one.find("proto-openapi.spec.v2") != std::string_view::npos) return true;
+    if (one.find("json") != std::string_view::npos || one.find("*/*") != std::string_view::npos) return false;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -68,9 +78,20 @@ bool Documents::openapi(const http::Request& request, http::Responder& responder
     if (path == "/openapi/v2") body = merged_.openapi_v2(body);
     else if (path == "/openapi/v3" || path == "/openapi/v3/") body = merged_.openapi_v3_index(body);
   }
+  std::string_view type = "application/json";
+  if (path == "/openapi/v2" && wants_protobuf(request.headers.get("Accept"))) {
+    // Making it takes longer than sending it.
+    std::lock_guard lock(encoded_.mutex);
+    if (uint64_t hash = stable_hash(body); hash != encoded_.source) {
+      encoded_.text = machinery::openapi_v2_proto(body);
+      encoded_.source = hash;
+    }
+    body = encoded_.text;
+    type = machinery::kOpenApiProtoType;
+  }
   std::string etag = etag_of(body);
   http::Headers headers;
-  headers.add("Content-Type", "application/json");
+  headers.add("Content-Type", std::string(type));
   headers.add("Etag", etag);
   headers.add("Vary", "Accept");
   if (request.query.has("hash")) headers.add("Cache-Control", "public, immutable");

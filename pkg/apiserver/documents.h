@@ -1,6 +1,7 @@
 // What is served beside the resources: health, version, discovery, OpenAPI, the issuer's keys.
 #pragma once
 
+#include <mutex>
 #include <string>
 
 #include "pkg/apiserver/authenticator.h"
@@ -32,6 +33,13 @@ class Documents {
   const MergedDocuments merged_;
   const Discovery discovery_;
   const std::string version_, ca_pem_;
+  // OpenAPI v2 in protobuf, as it was last made.
+  struct Encoded {
+    std::mutex mutex;
+    uint64_t source = 0;               // hash of the JSON
+    std::string text;
+  };
+  mutable Encoded encoded_;
 };
 
 }  // namespace kcube::apiserver

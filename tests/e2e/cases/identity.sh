@@ -97,7 +97,7 @@ case_keys_rotate_without_a_restart() {
   first=$(head -c 32 /dev/zero | base64) second=$(head -c 32 /dev/urandom | base64)
   write_encryption two "$second" "{name: one, secret: $first}"
   eventually 10 grep -q 'encryption configuration read again' "$state/node1/kcube.log"
-  k get secrets -A -o json | k replace --validate=false -f - >/dev/null
+  k get secrets -A -o json | k replace -f - >/dev/null
   database_has 'k8s:enc:aesgcm:v1:two:'
   write_encryption two "$second"
   same "$(field secret/hidden '{.data.word}' | base64 -d)" unmistakable

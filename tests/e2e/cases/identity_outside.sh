@@ -90,7 +90,7 @@ case_an_abac_policy_allows() {
 case_a_token_review_tells_the_audiences() {
   local token review
   token=$(k create token default)
-  review=$(jq -cn --arg t "$token" '{apiVersion:"authentication.k8s.io/v1",kind:"TokenReview",spec:{token:$t,audiences:["other","https://kubernetes.default.svc.cluster.local"]}}' | k create --validate=false -f - -o json)
+  review=$(jq -cn --arg t "$token" '{apiVersion:"authentication.k8s.io/v1",kind:"TokenReview",spec:{token:$t,audiences:["other","https://kubernetes.default.svc.cluster.local"]}}' | k create -f - -o json)
   same "$(jq -c '[.status.authenticated,.status.audiences,.status.user.username]' <<<"$review")" '[true,["https://kubernetes.default.svc.cluster.local"],"system:serviceaccount:default:default"]'
 }
 
