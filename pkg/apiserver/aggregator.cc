@@ -20,7 +20,7 @@ std::string header_key(std::string_view key) { return percent_encode(to_lower(ke
 Aggregator::Aggregator(Engine& engine, Forwarder& forwarder, auth::KeyPair proxy_client)
     : engine_(engine), core_(engine.core()), forwarder_(forwarder), proxy_client_(std::move(proxy_client)),
       api_services_(core_.cache.find(kGroup, "apiservices")), services_(core_.cache.find("", "services")),
-      slices_(core_.cache.find("discovery.k8s.io", "endpointslices")),
+      slices_(core_.cache.find("discovery.k8s.io", "endpointslices")), definitions_(core_.cache.find("apiextensions.k8s.io", "customresourcedefinitions")),
       queue_(core_.clock, {.first = std::chrono::milliseconds(500), .limit = std::chrono::seconds(30)}), workers_({"aggregator", 4, 1024}) {
   queue_.on_ready([this] { workers_.submit([this] { work(); }); });
 }
@@ -30,6 +30,8 @@ Aggregator::~Aggregator() { stop(); }
 void Aggregator::start() {
   started_ = true;
   for (const ExtensionPtr& extension : extensions()) queue_.add(extension->name);
+  if (definitions_ == nullptr) return;
+  for (const ObjectPtr& definition : definitions_->snapshot()->objects) observe_definition(definition->value());
 }
 
 void Aggregator::stop() {
@@ -45,6 +47,11 @@ void Aggregator::observe(const Event& event) {
     const json::value* before = event.before ? json::find(&event.before->value(), "spec") : nullptr;
     const json::value* now = json::find(&event.object->value(), "spec");
     if (event.type != Event::Type::modified || before == nullptr || now == nullptr || *before != *now) queue_.add(std::string(event.object->name()));
+    return;
+  }
+  if (event.cache == definitions_) {
+    observe_definition(event.object->value());
+    if (event.before) observe_definition(event.before->value());
     return;
   }
   if (event.cache != services_ && event.cache != slices_) return;

@@ -2,7 +2,8 @@
 //
 // Requests for them are passed on with the user in X-Remote headers, under the front-proxy certificate. Whether an
 // APIService can be used is checked when it, its Service or its endpoints change, and every half minute; its documents are
-// fetched then. Without such APIServices nothing here runs. Thread-safe. Source: the Kubernetes docs on the aggregation
+// fetched then. Without such APIServices nothing here runs. Each version of a group of custom resources has an APIService
+// of its own, which comes and goes with them. Thread-safe. Source: the Kubernetes docs on the aggregation
 // layer; conditions and answers observed from kube-apiserver.
 #pragma once
 
@@ -81,6 +82,8 @@ class Aggregator {
   Condition ask(const Extension& extension, const std::string& base);
   void fetch_openapi(const Extension& extension, const std::string& base, ExtensionDocuments& documents);
   void write(const std::string& name, const Condition& condition);
+  void register_version(const std::string& group, const std::string& version);
+  void observe_definition(const json::value& definition);
 
   Engine& engine_;
   Core& core_;
@@ -89,6 +92,7 @@ class Aggregator {
   ResourceCache* const api_services_;
   ResourceCache* const services_;
   ResourceCache* const slices_;
+  ResourceCache* const definitions_;                              // of custom resources
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Index> index_;
   mutable std::map<std::string, std::shared_ptr<const Peer>> peers_;

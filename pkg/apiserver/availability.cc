@@ -10,14 +10,55 @@ namespace {
 constexpr auto kTimeout = std::chrono::seconds(6);
 constexpr auto kAgain = std::chrono::seconds(30);
 constexpr int kAttempts = 3;
+constexpr std::string_view kDefinition = "crd/";   // before "version/group" in the queue
+constexpr const char* kManaged = "kube-aggregator.kubernetes.io/automanaged";
+constexpr int kGroupPriority = 1000, kVersionPriority = 100;
 
 }  // namespace
 
 void Aggregator::work() {
   auto name = queue_.try_take();
   if (!name) return;
-  check(*name);
+  if (name->starts_with(kDefinition)) {
+    size_t slash = name->find('/', kDefinition.size());
+    register_version(name->substr(slash + 1), name->substr(kDefinition.size(), slash - kDefinition.size()));
+  } else {
+    check(*name);
+  }
   queue_.done(*name);
+}
+
+void Aggregator::observe_definition(const json::value& definition) {
+  std::string_view group = json::get_string(definition, {"spec", "group"});
+  for (const json::value& version : json::get_array(json::at(&definition, {"spec", "versions"})))
+    queue_.add(std::string(kDefinition) + std::string(json::get_string(version, {"name"})) + "/" + std::string(group));
+}
+
+// There is an APIService for what some custom resource serves, and none for what nothing serves any more.
+void Aggregator::register_version(const std::string& group, const std::string& version) {
+  bool served = false;
+  for (const ObjectPtr& definition : definitions_->snapshot()->objects) {
+    if (definition->deleting() || json::get_string(definition->value(), {"spec", "group"}) != group) continue;
+    for (const json::value& v : json::get_array(json::at(&definition->value(), {"spec", "versions"})))
+      served |= json::get_string(v, {"name"}) == version && json::get_bool(v, {"served"});
+  }
+  Call call;
+  call.user = {"system:apiserver", "", {"system:masters"}, {}};
+  call.resource = core_.registry.find("apiregistration.k8s.io", "v1", "apiservices");
+  call.name = version + "." + group;
+  call.trusted = true;
+  call.field_manager = "kube-apiserver";
+  ObjectPtr known = api_services_->get("", call.name);
+  if (served == (known != nullptr)) return;
+  Result<Written> done;
+  if (served) {
+    json::object metadata{{"name", call.name}, {"labels", json::object{{kManaged, "true"}}}};
+    done = engine_.create(call, json::object{{"apiVersion", "apiregistration.k8s.io/v1"}, {"kind", "APIService"}, {"metadata", std::move(metadata)},
+                                             {"spec", json::object{{"group", group}, {"version", version}, {"groupPriorityMinimum", kGroupPriority}, {"versionPriority", kVersionPriority}}}});
+  } else if (known->label(kManaged) == "true") {
+    done = engine_.remove(call, {});
+  }
+  if (!done && !done.error().is_not_found() && !done.error().is_conflict()) queue_.add_rate_limited(std::string(kDefinition) + version + "/" + group);
 }
 
 void Aggregator::check(const std::string& name) {

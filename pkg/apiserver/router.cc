@@ -112,6 +112,30 @@ std::string denial(const auth::User& user, const auth::Attributes& a) {
   return text + (a.namespace_.empty() ? "at the cluster scope" : "in the namespace \"" + a.namespace_ + "\"");
 }
 
+// As kube-apiserver prints what was asked for without a name: a Go value.
+std::string nameless_text(const std::string& uid, const std::vector<std::string_view>& groups, const http::Request& request) {
+  auto quoted = [](std::string_view text) {
+    std::string out;
+    json::append_quoted(out, text);
+    return out;
+  };
+  auto list = [&](const std::vector<std::string_view>& values) {
+    std::string out;
+    for (std::string_view v : values) out += (out.empty() ? "" : ", ") + quoted(v);
+    return "[]string{" + out + "}";
+  };
+  std::map<std::string, std::vector<std::string_view>> extra;
+  for (const auto& [header, value] : request.headers.items()) {
+    constexpr std::string_view kExtra = "impersonate-extra-";
+    std::string lower = to_lower(header);
+    if (lower.starts_with(kExtra)) extra[percent_decode(std::string_view(lower).substr(kExtra.size()), false)].push_back(value);
+  }
+  std::string extras;
+  for (const auto& [key, values] : extra) extras += (extras.empty() ? "" : ", ") + quoted(key) + ":" + list(values).substr(sizeof("[]string") - 1);
+  return "&user.DefaultInfo{Name:\"\", UID:" + quoted(uid) + ", Groups:" + (groups.empty() ? "[]string(nil)" : list(groups)) + ", Extra:map[string][]string" +
+         (extra.empty() ? "(nil)" : "{" + extras + "}") + "}";
+}
+
 // What admission had to say goes along with the answer that comes now.
 void tell_audit(const Call& call) {
   if (call.audit)
@@ -169,7 +193,7 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
   std::string uid(request.headers.get("Impersonate-Uid"));
   if (name.empty()) {
     bool extra = std::ranges::any_of(request.headers.items(), [](const auto& h) { return to_lower(h.first).starts_with("impersonate-extra-"); });
-    if (!groups.empty() || !uid.empty() || extra) return fail(Status::bad_request("requested impersonation of groups, a uid or extras without impersonating a user name"));
+    if (!groups.empty() || !uid.empty() || extra) return fail(Status::bad_request("requested " + nameless_text(uid, groups, request) + " without impersonating a user name"));
     return user;
   }
   auto may = [&](std::string_view resource, std::string_view ns, std::string_view what) -> Result<void> {

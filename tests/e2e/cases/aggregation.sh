@@ -21,6 +21,22 @@ case_local_api_services_are_available() {
   has "$(k get apiservices)" 'v2.autoscaling'
 }
 
+case_groups_of_custom_resources_have_one() {
+  k apply --validate=false -f - <<'Y'
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gears.parts.example.com}
+spec:
+  group: parts.example.com
+  scope: Namespaced
+  names: {plural: gears, singular: gear, kind: Gear}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+Y
+  eventually 10 equals 'true Local' field apiservice/v1.parts.example.com '{.metadata.labels.kube-aggregator\.kubernetes\.io/automanaged} {.status.conditions[0].reason}'
+  k delete crd gears.parts.example.com
+  eventually 10 refused 'not found' k get apiservice v1.parts.example.com
+}
+
 case_conditions_say_what_is_missing() {
   k apply -f - <<Y
 apiVersion: apiregistration.k8s.io/v1

@@ -103,6 +103,13 @@ case_keys_rotate_without_a_restart() {
   same "$(field secret/hidden '{.data.word}' | base64 -d)" unmistakable
 }
 
+case_without_its_key_the_database_stays_closed() {
+  kcube down
+  refused 'is encrypted: give --encryption-provider-config' on_host 1 timeout 20 "$kcube" --data-dir "$state/node1" server --disable-agent --node-ip 10.99.0.1
+  kcube up --quiet --disable-agent
+  same "$(field secret/hidden '{.data.word}' | base64 -d)" unmistakable
+}
+
 case_a_token_in_a_secret_is_that_of_its_account() {
   k create serviceaccount robot
   k apply -f - <<'Y'
