@@ -133,6 +133,12 @@ Authorizer::Decision Authorizer::decide(const auth::Attributes& a) const {
   return decision;
 }
 
+std::string Authorizer::unresolved(const auth::User& user) const {
+  std::string text = user.in_group("system:nodes") && user.name.starts_with(kNodePrefix) ? "node authorizer does not support user rule resolution" : "";
+  if (webhooks_.empty()) return text;
+  return text + (text.empty() ? "" : ", ") + "webhook authorizer does not support user rule resolution";
+}
+
 Authorizer::Decision Authorizer::decide_node(const auth::Attributes& a) const {
   Decision decision;
   if (a.user.in_group("system:nodes") && a.user.name.starts_with(kNodePrefix))

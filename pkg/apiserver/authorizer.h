@@ -36,6 +36,8 @@ class Authorizer {
   Decision decide(const auth::Attributes& attributes) const;
   // Every rule that holds for `user` in `ns` (empty: cluster-wide ones alone).
   std::vector<auth::PolicyRule> rules_of(const auth::User& user, std::string_view ns) const;
+  // Why rules_of() may not be all that `user` may do; empty when it is.
+  std::string unresolved(const auth::User& user) const;
   // The rules of a role that a binding in `ns` names; null when there is no such role.
   std::shared_ptr<const std::vector<auth::PolicyRule>> role_rules(std::string_view ns, std::string_view kind, std::string_view name) const;
 

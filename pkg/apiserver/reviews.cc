@@ -169,7 +169,10 @@ Result<json::value> Reviews::rules_review(Call& call, json::value review) {
     if (!rule.resource_names.empty()) one["resourceNames"] = string_array(rule.resource_names);
     resources.push_back(std::move(one));
   }
-  review.get_object()["status"] = json::object{{"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(urls)}, {"incomplete", false}};
+  std::string unresolved = engine_.core().authorizer.unresolved(call.user);
+  json::object status{{"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(urls)}, {"incomplete", !unresolved.empty()}};
+  if (!unresolved.empty()) status["evaluationError"] = unresolved;
+  review.get_object()["status"] = std::move(status);
   return review;
 }
 

@@ -61,6 +61,8 @@ case_other_tokens_are_not() {
 case_nobody_without_credentials() {
   same "$(api -o /dev/null -w '%{http_code}' "$(server_url)/version")" 401
   same "$(k get --raw /readyz)" ok
+  has "$(api "$(server_url)/cacerts")" CERTIFICATE
+  has "$(k auth can-i --list --as=someone 2>&1)" 'webhook authorizer does not support user rule resolution'
 }
 
 case_a_webhook_knows_tokens() {
