@@ -174,6 +174,14 @@ Result<server::Options> server_options(const Cluster& c, const ServerFlags& f) {
   s.advertise_address = f.advertise_address.empty() ? s.node.node_ip : f.advertise_address;
   for (const std::string& label : f.labels) s.node.labels.insert(split_pair(label));
   s.node.taints = f.taints;
+  for (const auto& [name, values] : f.api)
+    if (!values.empty()) s.api_flags[name] = values;
+  for (const std::string& argument : f.api_arguments) {
+    auto [name, value] = split_pair(argument);
+    while (name.starts_with('-')) name.erase(0, 1);
+    if (argument.find('=') == std::string::npos) return fail(Status::bad_request("--kube-apiserver-arg: expected NAME=VALUE, not " + argument));
+    s.api_flags[name].push_back(value);
+  }
   return s;
 }
 

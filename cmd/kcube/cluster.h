@@ -32,6 +32,8 @@ struct ServerFlags {
   std::vector<std::string> tls_sans, labels, taints, disable, enable_admission, disable_admission;
   std::string admission_config;
   bool no_node = false;
+  std::map<std::string, std::vector<std::string>> api;   // flags of kube-apiserver by their names
+  std::vector<std::string> api_arguments;                // "name=value", as k3s takes them
 };
 
 struct Cluster {

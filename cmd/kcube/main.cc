@@ -2,9 +2,11 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "cmd/kcube/completion.h"
 #include "cmd/kcube/verbs.h"
+#include "pkg/apiserver/security_options.h"
 #include "runtime/oci/oci.h"
 
 namespace kcube::cli {
@@ -25,6 +27,11 @@ struct Flags {
   std::string version_output, shell;
 };
 
+// The server runs in another directory, and a later `up` is told in another.
+bool names_file(std::string_view flag) { return flag.ends_with("-file") || flag.ends_with("-path") || flag.ends_with("-config"); }
+
+std::string absolute(const std::string& path) { return path.empty() || path == "-" ? path : std::filesystem::absolute(path).lexically_normal().string(); }
+
 void add_server_flags(CLI::App& app, ServerFlags& f) {
   app.add_option("--https-listen-port", f.port, "port of the API server (6443, or by the cluster's slot)");
   app.add_option("--bind-address", f.address, "address the API server listens on")->capture_default_str();
@@ -44,6 +51,12 @@ void add_server_flags(CLI::App& app, ServerFlags& f) {
   app.add_option("--disable-admission-plugins", f.disable_admission, "admission plugins to switch off")->delimiter(',');
   app.add_option("--admission-control-config-file", f.admission_config, "an AdmissionConfiguration: defaults and exemptions of PodSecurity");
   app.add_flag("--disable-agent", f.no_node, "no node on this machine, the API alone");
+  for (const apiserver::ApiFlagInfo& flag : apiserver::api_flags()) {
+    CLI::Option* option = app.add_option("--" + std::string(flag.name), f.api[flag.name], flag.help)->group("API server")->allow_extra_args(false);
+    if (!flag.repeats) option->expected(1);
+    if (names_file(flag.name)) option->transform(CLI::Validator([](std::string& path) { return path = absolute(path), std::string(); }, "PATH"));
+  }
+  app.add_option("--kube-apiserver-arg", f.api_arguments, "NAME=VALUE of one of these flags; may repeat")->group("API server")->allow_extra_args(false);
 }
 
 void add_run_flags(CLI::App& app, RunFlags& f) {

@@ -15,7 +15,7 @@ namespace {
 class ServerImpl final : public Server {
  public:
   ServerImpl(Options options, store::Store& store, Clock& clock, std::unique_ptr<auth::TokenSigner> signer)
-      : options_(std::move(options)),
+      : options_(settled(std::move(options))),
         registry_(api::Schema::builtin(), cache_),
         allocator_(options_.service_cidr, options_.node_port_first, options_.node_port_last),
         authorizer_(cache_),
@@ -24,19 +24,26 @@ class ServerImpl final : public Server {
         admission_(core_),
         engine_(core_),
         signer_(std::move(signer)),
-        authenticator_(cache_, clock, *signer_, options_.issuer),
-        reviews_(engine_, authenticator_),
         connector_(core_, {options_.ca_pem, options_.kubelet_client.certificate_pem, options_.kubelet_client.key_pem, "", true}),
-        documents_(api::Schema::builtin(), authenticator_, options_.version, options_.ca_pem),
+        aggregator_(engine_, connector_.forwarder(), options_.proxy_client),
         definitions_(engine_, cache_, webhooks_, {[this](const extension::CustomResources& all) { serve_custom(all); }, [this](const ResourceCache& cache) { end_watches(cache); }}) {}
   ~ServerImpl() override { stop(); }
 
   Result<void> open() {
     if (auto done = admission_.configure(options_.admission); !done) return done;
+    auto authenticator = Authenticator::create(cache_, core_.clock, *signer_, options_.security);
+    if (!authenticator) return fail(authenticator.error());
+    authenticator_ = std::move(*authenticator);
+    authorizer_.configure(options_.security.authorizers, core_.clock);
+    auto auditor = audit::Auditor::create(options_.security, core_.clock);
+    if (!auditor) return fail(auditor.error());
+    auditor_ = std::move(*auditor);
+    reviews_ = std::make_unique<Reviews>(engine_, *authenticator_);
+    documents_ = std::make_unique<Documents>(api::Schema::builtin(), *authenticator_, aggregator_, options_.version, options_.ca_pem);
     http::ServerOptions http;
     http.address = options_.address;
     http.port = options_.port;
-    http.tls_options = options_.tls;
+    http.tls_options = trusting(options_.tls);
     auto server = http::Server::create(std::move(http), [this](http::Request& request, std::unique_ptr<http::Responder> responder) { router_->handle(request, std::move(responder)); });
     if (!server) return fail(server.error());
     http_ = std::move(*server);
@@ -50,18 +57,20 @@ class ServerImpl final : public Server {
       http_hub_ = std::make_unique<Hub>("watch-http", cache_, core_.store);
       converting_hub_ = std::make_unique<Hub>("watch-convert", cache_, core_.store);
     }
-    local_ = make_local_backend(engine_, reviews_, *local_hub_);
-    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, reviews_, connector_, authenticator_, authorizer_, documents_});
+    local_ = make_local_backend(engine_, *reviews_, *local_hub_);
+    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, *reviews_, connector_, aggregator_, *authenticator_, authorizer_, *documents_, auditor_.get()});
     definitions_.start();
-    return bootstrap(engine_, {options_.ca_pem, options_.advertise_address, http_->port()});
+    return bootstrap(engine_, {options_.ca_pem, options_.security.request_header, options_.advertise_address, http_->port()});
   }
 
   Result<void> start() override {
     http_->start();
+    aggregator_.start();
     return {};
   }
   void stop() override {
     if (http_) http_->stop(std::chrono::milliseconds(500));
+    aggregator_.stop();
     connector_.stop();
     definitions_.stop();
     admission_.stop();
@@ -71,14 +80,14 @@ class ServerImpl final : public Server {
   }
   client::LocalBackend& local() override { return *local_; }
   uint16_t port() const override { return http_->port(); }
-  Result<void> set_certificate(const http::TlsOptions& tls) override { return http_->set_certificate(tls); }
+  Result<void> set_certificate(const http::TlsOptions& tls) override { return http_->set_certificate(trusting(tls)); }
 
  private:
   void serve_custom(const extension::CustomResources& all) {
     auto resources = std::make_shared<Registry::Dynamic>();
     for (const auto& one : all) one->add_to(*resources, one);
     registry_.set_dynamic(std::move(resources));
-    documents_.set_custom(all);
+    documents_->set_custom(all);
   }
 
   void end_watches(const ResourceCache& cache) {
@@ -86,11 +95,29 @@ class ServerImpl final : public Server {
     converting_hub_->end_watches(cache);
   }
 
+  // What the flags leave open.
+  static Options settled(Options o) {
+    SecurityOptions& s = o.security;
+    if (s.service_account_issuers.empty()) s.service_account_issuers = {o.issuer};
+    if (s.api_audiences.empty()) s.api_audiences = s.service_account_issuers;
+    if (s.jwks_uri.empty()) s.jwks_uri = s.service_account_issuers[0] + "/openid/v1/jwks";
+    if (s.proxy_client) o.proxy_client = *s.proxy_client;
+    if (s.request_header.ca_pem.empty() && !o.proxy_ca_pem.empty())
+      s.request_header = {o.proxy_ca_pem, {"front-proxy-client"}, {"X-Remote-User"}, {"X-Remote-Uid"}, {"X-Remote-Group"}, {"X-Remote-Extra-"}};
+    s.service_account_keys_pem.insert(s.service_account_keys_pem.begin(), o.service_account_key_pem);
+    return o;
+  }
+  // Clients' certificates may be by any of these; who they are then is the authenticator's.
+  http::TlsOptions trusting(http::TlsOptions tls) const {
+    tls.client_ca_pem += options_.security.client_ca_pem + options_.security.request_header.ca_pem;
+    return tls;
+  }
   // The store's writer thread.
   void on_events(std::vector<EventPtr> events) {
     for (const EventPtr& event : events) {
       if (event->cache == services_) allocator_.observe(*event);
       definitions_.observe(*event);
+      aggregator_.observe(*event);
     }
     auto shared = std::make_shared<const std::vector<EventPtr>>(std::move(events));
     std::lock_guard lock(hubs_mutex_);
@@ -109,10 +136,12 @@ class ServerImpl final : public Server {
   AdmissionControl admission_;
   Engine engine_;
   std::unique_ptr<auth::TokenSigner> signer_;
-  Authenticator authenticator_;
-  Reviews reviews_;
+  std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<audit::Auditor> auditor_;
+  std::unique_ptr<Reviews> reviews_;
   Connector connector_;
-  Documents documents_;
+  Aggregator aggregator_;
+  std::unique_ptr<Documents> documents_;
   extension::Definitions definitions_;
   const ResourceCache* services_ = nullptr;
   std::mutex hubs_mutex_;
@@ -125,8 +154,14 @@ class ServerImpl final : public Server {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::create(Options options, store::Store& store, Clock& clock) {
-  auto signer = auth::TokenSigner::create(options.service_account_key_pem);
-  if (!signer) return fail(signer.error());
+  std::string own_key = options.service_account_key_pem;
+  if (!options.security.service_account_signing_key_pem.empty()) {
+    // Tokens made before are good until they end.
+    options.security.service_account_keys_pem.push_back(std::move(own_key));
+    own_key = options.service_account_key_pem = options.security.service_account_signing_key_pem;
+  }
+  auto signer = auth::TokenSigner::create(own_key);
+  if (!signer) return fail(signer.error().with_context("the service account signing key"));
   auto server = std::make_unique<ServerImpl>(std::move(options), store, clock, std::move(*signer));
   if (auto opened = server->open(); !opened) return fail(opened.error());
   return server;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "pkg/apiserver/security_options.h"
 #include "pkg/auth/auth.h"
 #include "pkg/base/clock.h"
 #include "pkg/client/client.h"
@@ -29,6 +30,9 @@ struct Options {
   http::TlsOptions tls;                           // serving certificate; client_ca_pem is whom clients' certificates are by
   std::string ca_pem;                             // published in kube-public and to kubelets' callers
   auth::KeyPair kubelet_client;                   // how we present ourselves to kubelets
+  SecurityOptions security;                       // what flags say about identity
+  auth::KeyPair proxy_client;                     // how we present ourselves to extension API servers
+  std::string proxy_ca_pem;                       // whose certificates extensions believe when they say who asks
   std::string service_account_key_pem;            // signs service account tokens
   std::string issuer = "https://kubernetes.default.svc.cluster.local";
   std::string advertise_address;                  // where pods find us: endpoints of the kubernetes service

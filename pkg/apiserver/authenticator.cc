@@ -3,23 +3,17 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
+#include "pkg/base/log.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
 namespace {
 
-constexpr std::string_view kPrivate = "kubernetes.io";
-constexpr std::string_view kServiceAccountPrefix = "system:serviceaccount:";
+constexpr const char* kCredentialId = "authentication.kubernetes.io/credential-id";
+constexpr std::string_view kLegacyIssuer = "kubernetes/serviceaccount";
+constexpr size_t kMaxCertificates = 4096;
 
 std::string unbase64(const json::value* v) { return base64_decode(json::get_string(v)).value_or(""); }
-
-int64_t seconds(SystemTime t) { return std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count(); }
-
-bool intersects(const json::value* aud, const std::vector<std::string>& wanted) {
-  auto has = [&](std::string_view a) { return std::ranges::find(wanted, a) != wanted.end(); };
-  if (aud != nullptr && aud->is_string()) return has(json::get_string(aud));
-  return std::ranges::any_of(json::get_array(aud), [&](const json::value& a) { return has(json::get_string(&a)); });
-}
 
 // "abcdef.0123456789abcdef".
 bool looks_like_bootstrap(std::string_view token) {
@@ -27,22 +21,89 @@ bool looks_like_bootstrap(std::string_view token) {
   return token.size() == 23 && token[6] == '.' && plain(token.substr(0, 6)) && plain(token.substr(7));
 }
 
+bool contains(const std::vector<std::string>& list, std::string_view wanted) { return std::ranges::find(list, wanted) != list.end(); }
+
 }  // namespace
+
+Result<std::unique_ptr<Authenticator>> Authenticator::create(const Cache& cache, Clock& clock, const auth::TokenSigner& signer, const SecurityOptions& options) {
+  std::unique_ptr<Authenticator> a(new Authenticator(cache, clock, signer, options));
+  for (const std::string& pem : options.service_account_keys_pem) {
+    auto keys = auth::PublicKey::from_pem(pem);
+    if (!keys) return fail(keys.error().with_context("service account keys"));
+    for (auto& key : *keys)
+      if (std::ranges::none_of(a->keys_, [&](const auto& known) { return known->key_id() == key->key_id(); })) a->keys_.push_back(std::move(key));
+  }
+  for (const StaticToken& one : options.tokens) a->static_tokens_[one.token] = &one.user;
+  for (const JwtIssuer& issuer : options.jwt_issuers) a->issuers_.push_back(std::make_unique<JwtAuthenticator>(issuer, clock));
+  if (options.token_webhook) a->webhook_ = std::make_unique<TokenWebhookAuthenticator>(*options.token_webhook, clock);
+  return a;
+}
+
+Authenticator::CertificateFacts Authenticator::facts_of(const http::Request& request) const {
+  {
+    std::lock_guard lock(certificates_mutex_);
+    auto it = certificates_.find(request.peer_certificate_der);
+    if (it != certificates_.end()) return it->second;
+  }
+  const std::string& ca = options_.request_header.ca_pem;
+  CertificateFacts facts{!ca.empty() && auth::is_signed_by(request.peer_certificate_der, ca), "X509SHA256=" + auth::sha256_hex(request.peer_certificate_der)};
+  std::lock_guard lock(certificates_mutex_);
+  if (certificates_.size() >= kMaxCertificates) certificates_.clear();
+  return certificates_[request.peer_certificate_der] = std::move(facts);
+}
+
+// What an aggregator says that has asked its own client already. Its certificate is checked by the caller.
+std::optional<auth::User> Authenticator::by_request_header(const http::Request& request) const {
+  const RequestHeaderOptions& o = options_.request_header;
+  if (!o.allowed_names.empty() && !contains(o.allowed_names, request.peer_common_name)) return std::nullopt;
+  auto first = [&](const std::vector<std::string>& names) -> std::string {
+    for (const std::string& name : names)
+      if (std::string_view value = request.headers.get(name); !value.empty()) return std::string(value);
+    return {};
+  };
+  auth::User user{first(o.username_headers), first(o.uid_headers), {}, {}};
+  if (user.name.empty()) return std::nullopt;
+  for (const std::string& name : o.group_headers)
+    for (std::string_view group : request.headers.all(name)) user.groups.emplace_back(group);
+  for (const std::string& prefix : o.extra_prefixes) {
+    for (const auto& [name, value] : request.headers.items()) {
+      std::string lower = to_lower(name);
+      if (lower.starts_with(to_lower(prefix))) user.extra[percent_decode(std::string_view(lower).substr(prefix.size()), false)].push_back(value);
+    }
+  }
+  if (!user.in_group("system:authenticated") && user.name != "system:anonymous") user.groups.push_back("system:authenticated");
+  return user;
+}
+
+Result<auth::User> Authenticator::anonymous(const http::Request& request) const {
+  // Who joins by a token knows the authority by its hash, and nobody else yet.
+  bool allowed = request.path == "/cacerts" || (options_.anonymous && (options_.anonymous_paths.empty() || contains(options_.anonymous_paths, request.path)));
+  if (!allowed) return fail(api::unauthorized());
+  return auth::User{"system:anonymous", "", {"system:unauthenticated"}, {}};
+}
 
 Result<auth::User> Authenticator::authenticate(const http::Request& request) const {
   if (request.peer_certificate_invalid) return fail(api::unauthorized());
-  auth::User user;
   if (!request.peer_certificate_der.empty()) {
-    user.name = request.peer_common_name;
-    user.groups = request.peer_organizations;
+    CertificateFacts facts = facts_of(request);
+    if (facts.aggregator) {
+      if (auto user = by_request_header(request)) return std::move(*user);
+      return fail(api::unauthorized());
+    }
+    auth::User user{request.peer_common_name, "", request.peer_organizations, {}};
     user.groups.push_back("system:authenticated");
-    user.extra["authentication.kubernetes.io/credential-id"] = {"X509SHA256=" + auth::sha256_hex(request.peer_certificate_der)};
+    user.extra[kCredentialId] = {std::move(facts.credential_id)};
     return user;
   }
+  auto by_token = [&](const std::string& token) -> Result<auth::User> {
+    auto known = authenticate_token(token, {});
+    if (!known) return fail(known.error());
+    return std::move(known->user);
+  };
   std::string_view header = request.headers.get("Authorization");
   if (!header.empty()) {
     size_t space = header.find(' ');
-    if (space != std::string_view::npos && to_lower(header.substr(0, space)) == "bearer") return authenticate_token(std::string(trim(header.substr(space + 1))), {});
+    if (space != std::string_view::npos && to_lower(header.substr(0, space)) == "bearer") return by_token(std::string(trim(header.substr(space + 1))));
     return fail(api::unauthorized());
   }
   // Browsers cannot set headers on a WebSocket: the token comes as a subprotocol.
@@ -53,17 +114,52 @@ Result<auth::User> Authenticator::authenticate(const http::Request& request) con
       if (!one.starts_with(kToken)) continue;
       auto token = base64url_decode(one.substr(kToken.size()));
       if (!token) return fail(api::unauthorized());
-      return authenticate_token(*token, {});
+      return by_token(*token);
     }
   }
-  user.name = "system:anonymous";
-  user.groups = {"system:unauthenticated"};
-  return user;
+  return anonymous(request);
 }
 
-Result<auth::User> Authenticator::authenticate_token(const std::string& token, const std::vector<std::string>& audiences) const {
-  if (looks_like_bootstrap(token)) return bootstrap_token(token);
-  return service_account(token, audiences);
+Result<Authenticated> Authenticator::authenticate_token(const std::string& token, const std::vector<std::string>& audiences) const {
+  // Of those that know nothing of audiences, a token is for the API server.
+  auto meant = audiences.empty() ? options_.api_audiences : audiences;
+  std::erase_if(meant, [&](const std::string& a) { return !contains(options_.api_audiences, a); });
+  if (auto it = static_tokens_.find(token); it != static_tokens_.end() && !meant.empty()) return Authenticated{*it->second, meant};
+  if (looks_like_bootstrap(token) && !meant.empty())
+    if (auto user = bootstrap_token(token)) return Authenticated{std::move(*user), meant};
+  Status refusal = api::unauthorized();
+  if (auto jwt = auth::parse_jwt(token)) {
+    auto claims = json::parse(jwt->claims_json);
+    std::string issuer(claims ? json::get_string(*claims, {"iss"}) : std::string_view());
+    if (contains(options_.service_account_issuers, issuer)) {
+      auto known = service_account(*jwt, *claims, audiences);
+      if (known || !webhook_) return known;
+    } else if (issuer == kLegacyIssuer) {
+      auto known = legacy_service_account(token, *claims, audiences);
+      if (known || !webhook_) return known;
+    }
+    for (const auto& one : issuers_) {
+      if (one->url() != issuer || meant.empty()) continue;
+      auto user = one->authenticate(*jwt, *claims);
+      if (user) return Authenticated{std::move(*user), meant};
+      log::info("apiserver", "a token was refused", {{"reason", user.error()}});
+    }
+  }
+  if (!webhook_) return fail(refusal);
+  auto answer = webhook_->authenticate(token, audiences.empty() ? options_.api_audiences : audiences);
+  if (!answer) {
+    log::warn("apiserver", "the token webhook cannot be asked", {{"error", answer.error()}});
+    return fail(refusal);
+  }
+  if (!*answer) return fail(refusal);
+  auto [user, said] = std::move(**answer);
+  if (!said.empty()) {
+    meant = audiences.empty() ? options_.api_audiences : audiences;
+    std::erase_if(meant, [&](const std::string& a) { return !contains(said, a); });
+  }
+  if (meant.empty()) return fail(refusal);
+  if (!user.in_group("system:authenticated")) user.groups.push_back("system:authenticated");
+  return Authenticated{std::move(user), std::move(meant)};
 }
 
 Result<auth::User> Authenticator::bootstrap_token(const std::string& token) const {
@@ -86,65 +182,5 @@ Result<auth::User> Authenticator::bootstrap_token(const std::string& token) cons
   user.groups.push_back("system:authenticated");
   return user;
 }
-
-bool Authenticator::still_bound(const json::value& claims) const {
-  const json::value* k = json::find(&claims, kPrivate);
-  std::string_view ns = json::get_string(json::find(k, "namespace"));
-  auto lives = [&](std::string_view resource, std::string_view where, const json::value* ref) {
-    if (ref == nullptr) return true;
-    ObjectPtr object = cache_.find("", resource)->get(where, json::get_string(json::find(ref, "name")));
-    return object && object->uid() == json::get_string(json::find(ref, "uid"));
-  };
-  if (!lives("serviceaccounts", ns, json::find(k, "serviceaccount"))) return false;
-  if (!lives("pods", ns, json::find(k, "pod")) || !lives("secrets", ns, json::find(k, "secret"))) return false;
-  // A pod's token names its node for information only; a node's token is bound to it.
-  return json::find(k, "pod") != nullptr || lives("nodes", "", json::find(k, "node"));
-}
-
-Result<auth::User> Authenticator::service_account(const std::string& token, const std::vector<std::string>& audiences) const {
-  auto text = signer_.verify(token);
-  if (!text) return fail(api::unauthorized());
-  auto claims = json::parse(*text);
-  if (!claims || json::get_string(*claims, {"iss"}) != issuer_) return fail(api::unauthorized());
-  int64_t now = seconds(clock_.now());
-  if (json::get_int(*claims, {"exp"}) <= now || json::get_int(*claims, {"nbf"}) > now + 10) return fail(api::unauthorized());
-  if (!intersects(json::find(&*claims, "aud"), audiences.empty() ? std::vector{issuer_} : audiences)) return fail(api::unauthorized());
-  if (!still_bound(*claims)) return fail(api::unauthorized());
-  const json::value* k = json::find(&*claims, kPrivate);
-  auto at = [&](std::string_view a, std::string_view b) { return std::string(json::get_string(json::at(k, {a, b}))); };
-  std::string ns(json::get_string(json::find(k, "namespace")));
-  auth::User user{std::string(kServiceAccountPrefix) + ns + ":" + at("serviceaccount", "name"), at("serviceaccount", "uid"), {}, {}};
-  user.groups = {"system:serviceaccounts", "system:serviceaccounts:" + ns, "system:authenticated"};
-  user.extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + std::string(json::get_string(*claims, {"jti"}))};
-  for (const char* kind : {"pod", "node"}) {
-    if (json::find(k, kind) == nullptr) continue;
-    user.extra["authentication.kubernetes.io/" + std::string(kind) + "-name"] = {at(kind, "name")};
-    user.extra["authentication.kubernetes.io/" + std::string(kind) + "-uid"] = {at(kind, "uid")};
-  }
-  return user;
-}
-
-Result<std::pair<std::string, SystemTime>> Authenticator::issue(const TokenRequest& r) const {
-  auto now = clock_.now();
-  SystemTime end = now + r.lifetime;
-  auto reference = [](std::string_view name, std::string_view uid) { return json::object{{"name", json::key(name)}, {"uid", json::key(uid)}}; };
-  json::object own{{"namespace", r.ns}, {"serviceaccount", reference(r.service_account, r.service_account_uid)}};
-  if (r.bound_kind == "Pod") own["pod"] = reference(r.bound_name, r.bound_uid);
-  if (r.bound_kind == "Secret") own["secret"] = reference(r.bound_name, r.bound_uid);
-  if (r.bound_kind == "Node") own["node"] = reference(r.bound_name, r.bound_uid);
-  if (!r.node_name.empty()) own["node"] = reference(r.node_name, r.node_uid);
-  json::array audiences;
-  for (const std::string& a : r.audiences) audiences.push_back(json::value(a));
-  if (audiences.empty()) audiences.push_back(json::value(issuer_));
-  json::object claims{{"aud", std::move(audiences)}, {"exp", seconds(end)}, {"iat", seconds(now)}, {"iss", issuer_}, {"jti", new_uuid()}};
-  claims[json::key(kPrivate)] = std::move(own);
-  claims["nbf"] = seconds(now);
-  claims["sub"] = std::string(kServiceAccountPrefix) + r.ns + ":" + r.service_account;
-  auto token = signer_.sign(json::serialize(json::value(std::move(claims))));
-  if (!token) return fail(token.error());
-  return std::pair{std::move(*token), end};
-}
-
-std::string Authenticator::jwks() const { return "{\"keys\":[" + signer_.jwk_json() + "]}"; }
 
 }  // namespace kcube::apiserver

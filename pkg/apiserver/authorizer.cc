@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pkg/apiserver/authorization/webhook_authorizer.h"
 #include "pkg/apiserver/scan.h"
 
 namespace kcube::apiserver {
@@ -26,6 +27,14 @@ std::string subject_key(const json::value& subject, std::string_view binding_ns)
   std::string_view ns = json::get_string(subject, {"namespace"});
   if (ns.empty()) ns = binding_ns;
   return "u:system:serviceaccount:" + std::string(ns) + ":" + std::string(name);
+}
+
+// As reasons have it: `User "jane"`, `ServiceAccount "default/prod"` with the name first.
+std::string subject_text(const json::value& subject, std::string_view binding_ns) {
+  std::string kind(json::get_string(subject, {"kind"})), name(json::get_string(subject, {"name"}));
+  std::string_view ns = json::get_string(subject, {"namespace"});
+  if (kind == "ServiceAccount") name += "/" + std::string(ns.empty() ? binding_ns : ns);
+  return kind + " \"" + name + "\"";
 }
 
 }  // namespace
@@ -57,7 +66,7 @@ void Authorizer::add_bindings(Index& index, std::string_view resource, bool clus
     if (!it->second) continue;
     for (const json::value& subject : json::get_array(json::find(&b, "subjects"))) {
       std::string who = subject_key(subject, binding->namespace_());
-      if (!who.empty()) index.by_subject[who].push_back({cluster ? "" : std::string(binding->namespace_()), it->second, binding->key(), std::string(kind) + " \"" + std::string(name) + "\""});
+      if (!who.empty()) index.by_subject[who].push_back({cluster ? "" : std::string(binding->namespace_()), it->second, binding->key(), std::string(kind) + " \"" + std::string(name) + "\"", subject_text(subject, binding->namespace_())});
     }
   }
 }
@@ -90,17 +99,61 @@ void Authorizer::each_grant(const auth::User& user, std::string_view ns, const V
     if (look("g:" + group)) return;
 }
 
-Authorizer::Decision Authorizer::decide(const auth::Attributes& a) const {
-  if (a.user.in_group("system:masters")) return {true, ""};
-  Decision decision;
-  if (a.user.in_group("system:nodes") && a.user.name.starts_with(kNodePrefix)) {
-    if (node_may(a, std::string_view(a.user.name).substr(kNodePrefix.size()), decision.reason)) return {true, ""};
+Authorizer::Authorizer(const Cache& cache) : cache_(cache) {
+  chain_ = {[this](const auth::Attributes& a) { return decide_node(a); }, [this](const auth::Attributes& a) { return decide_rbac(a); }};
+}
+
+Authorizer::~Authorizer() = default;
+
+void Authorizer::configure(const std::vector<AuthorizerConfig>& chain, Clock& clock) {
+  if (chain.empty()) return;
+  chain_.clear();
+  for (const AuthorizerConfig& config : chain) {
+    if (config.type == "Node") chain_.push_back([this](const auth::Attributes& a) { return decide_node(a); });
+    if (config.type == "RBAC") chain_.push_back([this](const auth::Attributes& a) { return decide_rbac(a); });
+    if (config.type == "AlwaysAllow") chain_.push_back([](const auth::Attributes&) { return Decision{true, false, ""}; });
+    if (config.type == "AlwaysDeny") chain_.push_back([](const auth::Attributes&) { return Decision{false, false, "Everything is forbidden."}; });
+    if (config.type == "ABAC")
+      chain_.push_back([policy = config.abac](const auth::Attributes& a) { return policy->allows(a) ? Decision{true, false, ""} : Decision{false, false, "No policy matched."}; });
+    if (config.type == "Webhook") {
+      webhooks_.push_back(std::make_unique<WebhookAuthorizer>(config, clock));
+      chain_.push_back([hook = webhooks_.back().get()](const auth::Attributes& a) { return hook->decide(a); });
+    }
   }
+}
+
+Authorizer::Decision Authorizer::decide(const auth::Attributes& a) const {
+  if (a.user.in_group("system:masters")) return {true, false, ""};
+  Decision decision;
+  for (const Link& link : chain_) {
+    Decision one = link(a);
+    if (one.allowed || one.denied) return one;
+    if (!one.reason.empty()) decision.reason += (decision.reason.empty() ? "" : ", ") + one.reason;
+  }
+  return decision;
+}
+
+std::string Authorizer::unresolved(const auth::User& user) const {
+  std::string text = user.in_group("system:nodes") && user.name.starts_with(kNodePrefix) ? "node authorizer does not support user rule resolution" : "";
+  if (webhooks_.empty()) return text;
+  return text + (text.empty() ? "" : ", ") + "webhook authorizer does not support user rule resolution";
+}
+
+Authorizer::Decision Authorizer::decide_node(const auth::Attributes& a) const {
+  Decision decision;
+  if (a.user.in_group("system:nodes") && a.user.name.starts_with(kNodePrefix))
+    decision.allowed = node_may(a, std::string_view(a.user.name).substr(kNodePrefix.size()), decision.reason);
+  if (decision.allowed) decision.reason.clear();
+  return decision;
+}
+
+Authorizer::Decision Authorizer::decide_rbac(const auth::Attributes& a) const {
+  Decision decision;
   each_grant(a.user, a.namespace_, [&](const Grant& grant) {
     for (const auth::PolicyRule& rule : *grant.rules) {
       if (!auth::rule_allows(rule, a)) continue;
       decision.allowed = true;
-      decision.reason = std::string("RBAC: allowed by ") + (grant.ns.empty() ? "ClusterRoleBinding" : "RoleBinding") + " \"" + grant.binding + "\" of " + grant.role;
+      decision.reason = std::string("RBAC: allowed by ") + (grant.ns.empty() ? "ClusterRoleBinding" : "RoleBinding") + " \"" + grant.binding + "\" of " + grant.role + " to " + grant.subject;
       return true;
     }
     return false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pkg/apiserver/local_api_services.h"
 #include "pkg/apiserver/service_allocator.h"
 #include "pkg/base/strings.h"
 
@@ -18,6 +19,13 @@ json::array text_list(std::string_view commas) {
   return out;
 }
 
+// JSON in a string, as extension API servers read it.
+std::string list_text(const std::vector<std::string>& list) {
+  json::array out;
+  for (const std::string& s : list) out.push_back(json::value(s));
+  return json::serialize(json::value(std::move(out)));
+}
+
 class Bootstrapper {
  public:
   Bootstrapper(Engine& engine, const BootstrapOptions& options) : engine_(engine), options_(options) {}
@@ -31,6 +39,7 @@ class Bootstrapper {
     add_priority("system-node-critical", 2000001000, "Used for system critical pods that must not be moved from their current node.");
     add_kubernetes_service();
     add_config_maps();
+    add_api_services();
     return std::move(failure_);
   }
 
@@ -174,7 +183,26 @@ class Bootstrapper {
 
   void add_config_maps() {
     json::object data{{"client-ca-file", options_.ca_pem}};
-    add("", "configmaps", "kube-system", "extension-apiserver-authentication", json::object{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"data", std::move(data)}});
+    const RequestHeaderOptions& h = options_.request_header;
+    if (!h.ca_pem.empty()) {
+      data["requestheader-client-ca-file"] = h.ca_pem;
+      data["requestheader-allowed-names"] = list_text(h.allowed_names);
+      data["requestheader-username-headers"] = list_text(h.username_headers);
+      data["requestheader-uid-headers"] = list_text(h.uid_headers);
+      data["requestheader-group-headers"] = list_text(h.group_headers);
+      data["requestheader-extra-headers-prefix"] = list_text(h.extra_prefixes);
+    }
+    replace("", "configmaps", "kube-system", "extension-apiserver-authentication", json::object{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"data", std::move(data)}}, "data");
+  }
+
+  void add_api_services() {
+    for (const LocalApiService& local : local_api_services()) {
+      json::object spec{{"version", local.version}, {"groupPriorityMinimum", local.group_priority}, {"versionPriority", local.version_priority}};
+      if (!local.group.empty()) spec["group"] = local.group;
+      json::object metadata{{"labels", json::object{{"kube-aggregator.kubernetes.io/automanaged", "onstart"}}}};
+      add("apiregistration.k8s.io", "apiservices", "", local.name(),
+          json::object{{"apiVersion", "apiregistration.k8s.io/v1"}, {"kind", "APIService"}, {"metadata", std::move(metadata)}, {"spec", std::move(spec)}});
+    }
   }
 
   Engine& engine_;

@@ -4,11 +4,13 @@
 #pragma once
 
 #include "pkg/apiserver/engine.h"
+#include "pkg/apiserver/security_options.h"
 
 namespace kcube::apiserver {
 
 struct BootstrapOptions {
   std::string ca_pem;
+  RequestHeaderOptions request_header; // how extension API servers are told who asks, and whom they may believe
   std::string advertise_address;
   uint16_t port = 6443;
 };

@@ -180,6 +180,8 @@ Result<void> Cache::load(store::Store& store, std::function<void(std::vector<Eve
   for (const store::KeyValue& item : all->items) {
     auto [cache, key] = locate(item.key);
     if (cache == nullptr) continue;
+    if (item.value->starts_with("k8s:enc:"))
+      return fail(Status::internal(item.key + " is encrypted: give --encryption-provider-config with the key it was written with"));
     cache->load(key, api::Object::make(*item.value, item.mod_revision));
     if (item.mod_revision > cache->changed_) cache->changed_ = item.mod_revision;
   }

@@ -1,16 +1,14 @@
 // Connections through the API server: logs, exec, attach and port-forward to kubelets, and the proxy subresources to
 // pods, services and nodes. Upgrades become tunnels, everything else streams as it comes.
-//
-// Each tunnel holds a thread of its own pool while it lives. Source: the API reference's connect operations; KEP-4006.
+// Source: the API reference's connect operations; KEP-4006.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "pkg/apiserver/core.h"
+#include "pkg/apiserver/forward.h"
 #include "pkg/apiserver/request_info.h"
-#include "pkg/base/executor.h"
-#include "pkg/http/client.h"
 
 namespace kcube::apiserver {
 
@@ -23,13 +21,9 @@ class Connector {
   static bool handles(const Resource& resource);
   void serve(Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
   void stop();
+  Forwarder& forwarder() { return forwarder_; }
 
  private:
-  struct Target {
-    std::string url;               // with path and query
-    bool kubelet = false;          // our own certificate goes with it
-    bool log = false;              // a refusal is words, for us to make a status of
-  };
   static json::value options_of(const Call& call, const RequestInfo& info, const http::Request& request);
   Result<Target> locate(const Call& call, const RequestInfo& info, const http::Request& request) const;
   Result<std::string> kubelet_url(std::string_view node) const;
@@ -37,13 +31,10 @@ class Connector {
   Result<Target> pod_stream(const Call& call, const http::Request& request) const;
   Result<Target> pod_proxy(const Call& call, const RequestInfo& info, const http::Request& request) const;
   Result<Target> service_proxy(const Call& call, const RequestInfo& info, const http::Request& request) const;
-  void tunnel(const Target& target, http::Request& request, std::unique_ptr<http::Responder> responder);
-  void pass(const Target& target, const http::Request& request, std::unique_ptr<http::Responder> responder);
 
   Core& core_;
-  const http::ClientTls kubelet_tls_;
-  std::unique_ptr<http::Client> kubelets_, plain_;
-  Executor tunnels_;
+  const std::shared_ptr<const Peer> kubelets_, plain_;
+  Forwarder forwarder_;
 };
 
 }  // namespace kcube::apiserver

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ class ServiceAllocator;
 class Authorizer;
 class WebhookClient;
 class AdmissionControl;
+namespace audit {
+class Record;
+}
 
 // Owned by the Server; everything here is thread-safe and outlives every request.
 struct Core {
@@ -53,6 +57,8 @@ struct Call {
   std::map<std::string, std::string> audit_annotations;   // of admission, for the audit log
   std::function<void()> take_back;   // undoes what admission did beside the object, when the write then fails; may be null
   std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
+
+  std::shared_ptr<audit::Record> audit;                   // null when the request is not recorded
 
   void warn(std::string text) { warnings.push_back(std::move(text)); }
 };

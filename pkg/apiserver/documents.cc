@@ -5,6 +5,7 @@
 #include "pkg/api/json.h"
 #include "pkg/apiserver/extension/open_api.h"
 #include "pkg/apiserver/machinery/openapi.h"
+#include "pkg/apiserver/machinery/openapi_proto.h"
 #include "pkg/apiserver/output.h"
 #include "pkg/base/strings.h"
 
@@ -14,6 +15,15 @@ namespace {
 constexpr std::string_view kHealth[] = {"/healthz", "/livez", "/readyz"};
 
 std::string etag_of(std::string_view body) { return "\"" + std::to_string(stable_hash(body)) + "\""; }
+
+// The first alternative that we have.
+bool wants_protobuf(std::string_view accept) {
+  for (std::string_view one : split(accept, ',')) {
+    if (one.find("proto-openapi.spec.v2") != std::string_view::npos) return true;
+    if (one.find("json") != std::string_view::npos || one.find("*/*") != std::string_view::npos) return false;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -76,9 +86,24 @@ bool Documents::openapi(const http::Request& request, http::Responder& responder
   else if (path == "/openapi/v3" || path == "/openapi/v3/") body = machinery::openapi_v3_index(schema_, custom);
   else if (path.starts_with("/openapi/v3/")) body = machinery::openapi_v3(schema_, custom, path.substr(12));
   if (body.empty()) return false;
+  if (aggregator_.active()) {
+    if (path == "/openapi/v2") body = merged_.openapi_v2(body);
+    else if (path == "/openapi/v3" || path == "/openapi/v3/") body = merged_.openapi_v3_index(body);
+  }
+  std::string_view type = "application/json";
+  if (path == "/openapi/v2" && wants_protobuf(request.headers.get("Accept"))) {
+    // Making it takes longer than sending it.
+    std::lock_guard lock(encoded_.mutex);
+    if (uint64_t hash = stable_hash(body); hash != encoded_.source) {
+      encoded_.text = machinery::openapi_v2_proto(body);
+      encoded_.source = hash;
+    }
+    body = encoded_.text;
+    type = machinery::kOpenApiProtoType;
+  }
   std::string etag = etag_of(body);
   http::Headers headers;
-  headers.add("Content-Type", "application/json");
+  headers.add("Content-Type", std::string(type));
   headers.add("Etag", etag);
   headers.add("Vary", "Accept");
   if (request.query.has("hash")) headers.add("Cache-Control", "public, immutable");
@@ -87,6 +112,32 @@ bool Documents::openapi(const http::Request& request, http::Responder& responder
   } else {
     responder.respond(200, std::move(headers), std::move(body));
   }
+  return true;
+}
+
+bool Documents::discovery(const std::string& path, const http::Request& request, http::Responder& responder) const {
+  const bool extended = path.starts_with("/apis") && aggregator_.active();
+  const auto served = served_.load();
+  if (Discovery::wants_aggregated(request.headers.get("Accept"))) {
+    if (const std::string* own = served->discovery.aggregated(path)) {
+      std::string text = extended ? merged_.aggregated(*own) : *own;
+      http::Headers headers;
+      headers.add("Content-Type", Discovery::kAggregatedType);
+      headers.add("Vary", "Accept");
+      std::string etag = etag_of(text);
+      headers.add("Etag", etag);
+      if (request.headers.get("If-None-Match") == etag) responder.respond(304, std::move(headers), "");
+      else responder.respond(200, std::move(headers), std::move(text));
+      return true;
+    }
+  }
+  const std::string* own = served->discovery.legacy(path);
+  std::string text = own == nullptr ? "" : *own;
+  constexpr size_t kApis = sizeof("/apis/") - 1;
+  if (extended && path == "/apis") text = merged_.groups(text);
+  else if (extended && path.size() > kApis && path.find('/', kApis) == std::string::npos) text = merged_.group(std::string_view(path).substr(kApis), text);
+  if (text.empty()) return false;
+  respond_json(responder, 200, std::move(text));
   return true;
 }
 
@@ -99,26 +150,12 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
     respond_json(responder, 200, version_json());
     return true;
   }
-  auto served = served_.load();
-  if (Discovery::wants_aggregated(request.headers.get("Accept"))) {
-    if (const std::string* text = served->discovery.aggregated(path)) {
-      http::Headers headers;
-      headers.add("Content-Type", Discovery::kAggregatedType);
-      headers.add("Vary", "Accept");
-      std::string etag = etag_of(*text);
-      headers.add("Etag", etag);
-      if (request.headers.get("If-None-Match") == etag) responder.respond(304, std::move(headers), "");
-      else responder.respond(200, std::move(headers), *text);
-      return true;
-    }
-  }
-  if (const std::string* text = served->discovery.legacy(path)) {
-    respond_json(responder, 200, *text);
-    return true;
-  }
+  if (discovery(path, request, responder)) return true;
   if (openapi(request, responder)) return true;
   if (path == "/.well-known/openid-configuration") {
-    json::object document{{"issuer", authenticator_.issuer()}, {"jwks_uri", authenticator_.issuer() + "/openid/v1/jwks"}, {"response_types_supported", json::array{json::value("id_token")}}, {"subject_types_supported", json::array{json::value("public")}}, {"id_token_signing_alg_values_supported", json::array{json::value("ES256")}}};
+    json::array algorithms;
+    for (const std::string& name : authenticator_.algorithms()) algorithms.push_back(json::value(name));
+    json::object document{{"issuer", authenticator_.issuer()}, {"jwks_uri", authenticator_.jwks_uri()}, {"response_types_supported", json::array{json::value("id_token")}}, {"subject_types_supported", json::array{json::value("public")}}, {"id_token_signing_alg_values_supported", std::move(algorithms)}};
     respond_json(responder, 200, json::serialize(json::value(std::move(document))));
     return true;
   }

@@ -3,11 +3,13 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "pkg/apiserver/authenticator.h"
 #include "pkg/apiserver/discovery.h"
 #include "pkg/apiserver/extension/custom_resource.h"
+#include "pkg/apiserver/merged_documents.h"
 #include "pkg/http/server.h"
 
 namespace kcube::apiserver {
@@ -15,8 +17,8 @@ namespace kcube::apiserver {
 class Documents {
  public:
   // `ca_pem` is at /cacerts, for those who join by a token that pins it.
-  Documents(const api::Schema& schema, const Authenticator& authenticator, std::string version, std::string ca_pem)
-      : schema_(schema), authenticator_(authenticator), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {
+  Documents(const api::Schema& schema, const Authenticator& authenticator, const Aggregator& aggregator, std::string version, std::string ca_pem)
+      : schema_(schema), authenticator_(authenticator), aggregator_(aggregator), merged_(aggregator), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {
     set_custom({});
   }
   // What of CustomResourceDefinitions is served from now on. Any thread.
@@ -28,11 +30,14 @@ class Documents {
 
  private:
   bool health(const http::Request& request, http::Responder& responder) const;
+  bool discovery(const std::string& path, const http::Request& request, http::Responder& responder) const;
   bool openapi(const http::Request& request, http::Responder& responder) const;
   std::string version_json() const;
 
   const api::Schema& schema_;
   const Authenticator& authenticator_;
+  const Aggregator& aggregator_;
+  const MergedDocuments merged_;
   // Exchanged whole when a CustomResourceDefinition comes, changes or goes.
   struct Served {
     Discovery discovery;
@@ -40,6 +45,13 @@ class Documents {
   };
   std::atomic<std::shared_ptr<const Served>> served_;
   const std::string version_, ca_pem_;
+  // OpenAPI v2 in protobuf, as it was last made.
+  struct Encoded {
+    std::mutex mutex;
+    uint64_t source = 0;               // hash of the JSON
+    std::string text;
+  };
+  mutable Encoded encoded_;
 };
 
 }  // namespace kcube::apiserver

@@ -362,7 +362,9 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, const Objec
   json::object& settled = fresh.get_object();
   if (ready_to_go(r, settled) && !is_namespace(r)) return commit(call, fresh, old->revision(), true);
   if (is_namespace(r) && r.subresource() == "finalize" && ready_to_go(r, settled)) return commit(call, fresh, old->revision(), true);
-  if (fresh == before && (r.custom == nullptr || r.custom->owner->is_current(*stored))) return Written{old, false, false};
+  if (fresh == before && (r.custom == nullptr || r.custom->owner->is_current(*stored)) &&
+      (call.dry_run || !core_.store.is_stale(call.resource->cache->store_key(call.ns, call.name))))
+    return Written{old, false, false};
   auto written = commit(call, fresh, old->revision(), false);
   if ((!written || call.dry_run) && r.strategy->abandon != nullptr) {
     Write write{core_, call};

@@ -36,6 +36,23 @@ json::object user_json(const auth::User& user) {
 
 json::value success() { return json::object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Success"}, {"code", 201}}; }
 
+// Requirements as a query has them: "a in (b,c),!d", of fields "a=b,c!=d".
+std::string selector_text(const json::array& requirements, bool fields) {
+  std::string text;
+  for (const json::value& r : requirements) {
+    std::string key(json::get_string(r, {"key"}));
+    std::string_view op = json::get_string(r, {"operator"});
+    auto values = strings(json::find(&r, "values"));
+    bool in = op == "In", not_in = op == "NotIn";
+    if (fields && (values.size() != 1 || (!in && !not_in))) continue;
+    if (!text.empty()) text += ',';
+    if (fields) text += key + (in ? "=" : "!=") + values[0];
+    else if (in || not_in) text += key + (in ? " in (" : " notin (") + join(values, ",") + ")";
+    else text += (op == "DoesNotExist" ? "!" : "") + key;
+  }
+  return text;
+}
+
 Result<auth::Attributes> read_attributes(const json::value& spec, const Resource& resource) {
   auth::Attributes a;
   const json::value* r = json::find(&spec, "resourceAttributes");
@@ -59,6 +76,15 @@ Result<auth::Attributes> read_attributes(const json::value& spec, const Resource
   a.resource = at(r, "resource");
   a.subresource = at(r, "subresource");
   a.name = at(r, "name");
+  for (const char* kind : {"fieldSelector", "labelSelector"}) {
+    const json::value* s = json::find(r, kind);
+    std::string_view raw = json::get_string(json::find(s, "rawSelector"));
+    const json::array& requirements = json::get_array(json::find(s, "requirements"));
+    if (!raw.empty() && !requirements.empty())
+      return invalid(api::field_invalid("spec.resourceAttributes." + std::string(kind) + ".rawSelector", json::value(json::key(raw)), "may not specified at the same time as requirements"));
+    std::string& text = kind[0] == 'f' ? a.field_selector : a.label_selector;
+    text = raw.empty() ? selector_text(requirements, kind[0] == 'f') : std::string(raw);
+  }
   return a;
 }
 
@@ -86,16 +112,16 @@ Result<json::value> Reviews::create(Call& call, json::value body) {
 
 Result<json::value> Reviews::token_review(Call&, json::value review) {
   std::string token(json::get_string(review, {"spec", "token"}));
-  auto audiences = strings(json::at(&review, {"spec", "audiences"}));
+  if (token.empty()) return fail(Status::bad_request("token is required for TokenReview in authentication"));
   json::object status;
-  auto user = authenticator_.authenticate_token(token, audiences);
-  if (user) {
+  auto known = authenticator_.authenticate_token(token, strings(json::at(&review, {"spec", "audiences"})));
+  if (known) {
     status["authenticated"] = true;
-    status["user"] = user_json(*user);
-    status["audiences"] = audiences.empty() ? json::array{json::value(authenticator_.issuer())} : string_array(audiences);
+    status["user"] = user_json(known->user);
+    status["audiences"] = string_array(known->audiences);
   } else {
     status["user"] = json::object();
-    if (!token.empty()) status["error"] = "[invalid bearer token]";
+    status["error"] = "invalid bearer token";
   }
   review.get_object()["status"] = std::move(status);
   return review;
@@ -118,6 +144,7 @@ Result<json::value> Reviews::access_review(Call& call, json::value review) {
     attributes->user.name = json::get_string(json::find(spec, "user"));
     attributes->user.uid = json::get_string(json::find(spec, "uid"));
     attributes->user.groups = strings(json::find(spec, "groups"));
+    for (const auto& m : json::get_object(json::find(spec, "extra"))) attributes->user.extra[std::string(json::view(m.key()))] = strings(&m.value());
     if (attributes->user.name.empty() && attributes->user.groups.empty()) {
       return fail(api::invalid(kAuthorization, call.resource->info->kind, "",
                                {api::field_invalid("spec.user", json::value(""), "at least one of user or group must be specified")}));
@@ -127,6 +154,7 @@ Result<json::value> Reviews::access_review(Call& call, json::value review) {
     return fail(Status::bad_request("spec.resourceAttributes.namespace must match namespace: " + call.ns));
   auto decision = engine_.core().authorizer.decide(*attributes);
   json::object status{{"allowed", decision.allowed}};
+  if (decision.denied) status["denied"] = true;
   if (!decision.reason.empty()) status["reason"] = decision.reason;
   review.get_object()["status"] = std::move(status);
   return review;
@@ -143,7 +171,10 @@ Result<json::value> Reviews::rules_review(Call& call, json::value review) {
     if (!rule.resource_names.empty()) one["resourceNames"] = string_array(rule.resource_names);
     resources.push_back(std::move(one));
   }
-  review.get_object()["status"] = json::object{{"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(urls)}, {"incomplete", false}};
+  std::string unresolved = engine_.core().authorizer.unresolved(call.user);
+  json::object status{{"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(urls)}, {"incomplete", !unresolved.empty()}};
+  if (!unresolved.empty()) status["evaluationError"] = unresolved;
+  review.get_object()["status"] = std::move(status);
   return review;
 }
 
@@ -181,7 +212,7 @@ Result<json::value> Reviews::token_request(Call& call, json::value request) {
   if (!token) return fail(token.error());
   json::object& spec = json::ensure_object(request.get_object(), "spec");
   spec["expirationSeconds"] = lifetime;
-  if (wanted.audiences.empty()) spec["audiences"] = json::array{json::value(authenticator_.issuer())};
+  if (wanted.audiences.empty()) spec["audiences"] = string_array(authenticator_.api_audiences());
   json::object& metadata = json::ensure_object(request.get_object(), "metadata");
   metadata["name"] = call.name;
   metadata["namespace"] = call.ns;

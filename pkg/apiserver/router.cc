@@ -133,17 +133,46 @@ std::string denial(const auth::User& user, const auth::Attributes& a) {
   return text + (a.namespace_.empty() ? "at the cluster scope" : "in the namespace \"" + a.namespace_ + "\"");
 }
 
+// As kube-apiserver prints what was asked for without a name: a Go value.
+std::string nameless_text(const std::string& uid, const std::vector<std::string_view>& groups, const http::Request& request) {
+  auto quoted = [](std::string_view text) {
+    std::string out;
+    json::append_quoted(out, text);
+    return out;
+  };
+  auto list = [&](const std::vector<std::string_view>& values) {
+    std::string out;
+    for (std::string_view v : values) out += (out.empty() ? "" : ", ") + quoted(v);
+    return "[]string{" + out + "}";
+  };
+  std::map<std::string, std::vector<std::string_view>> extra;
+  for (const auto& [header, value] : request.headers.items()) {
+    constexpr std::string_view kExtra = "impersonate-extra-";
+    std::string lower = to_lower(header);
+    if (lower.starts_with(kExtra)) extra[percent_decode(std::string_view(lower).substr(kExtra.size()), false)].push_back(value);
+  }
+  std::string extras;
+  for (const auto& [key, values] : extra) extras += (extras.empty() ? "" : ", ") + quoted(key) + ":" + list(values).substr(sizeof("[]string") - 1);
+  return "&user.DefaultInfo{Name:\"\", UID:" + quoted(uid) + ", Groups:" + (groups.empty() ? "[]string(nil)" : list(groups)) + ", Extra:map[string][]string" +
+         (extra.empty() ? "(nil)" : "{" + extras + "}") + "}";
+}
+
+// What admission had to say goes along with the answer that comes now.
+void tell_audit(const Call& call) {
+  if (call.audit)
+    for (const auto& [key, value] : call.audit_annotations) call.audit->annotate(key, value);
+}
+
 }  // namespace
 
-Result<void> Router::authorize(const auth::User& user, const RequestInfo& info, const http::Request& request) const {
+auth::Attributes Router::attributes_of(const auth::User& user, const RequestInfo& info, const http::Request& request) {
   auth::Attributes a;
   a.user = user;
   a.verb = info.verb;
   a.resource_request = info.is_resource;
   if (!info.is_resource) {
     a.path = request.path;
-    if (Documents::is_public(a.path) || s_.authorizer.decide(a).allowed) return {};
-    return fail(Status(403, "Forbidden", "forbidden: User \"" + user.name + "\" cannot " + a.verb + " path \"" + a.path + "\""));
+    return a;
   }
   a.namespace_ = info.ns;
   a.api_group = info.group;
@@ -151,17 +180,31 @@ Result<void> Router::authorize(const auth::User& user, const RequestInfo& info, 
   a.resource = info.resource;
   a.subresource = info.subresource;
   a.name = info.name;
+  if (a.verb != "list" && a.verb != "watch" && a.verb != "deletecollection") return a;
+  a.field_selector = request.query.get("fieldSelector");
+  a.label_selector = request.query.get("labelSelector");
   // A list of one name is about that object.
-  if (a.name.empty() && (a.verb == "list" || a.verb == "watch")) {
-    auto fields = api::FieldSelector::parse(request.query.get("fieldSelector"));
+  if (a.name.empty() && a.verb != "deletecollection" && !a.field_selector.empty()) {
+    auto fields = api::FieldSelector::parse(a.field_selector);
     if (fields)
       if (const std::string* name = fields->required_value("metadata.name")) a.name = *name;
   }
+  return a;
+}
+
+Result<void> Router::authorize(const auth::Attributes& a, audit::Record* record) const {
+  if (!a.resource_request && Documents::is_public(a.path) && record == nullptr) return {};
   auto decision = s_.authorizer.decide(a);
+  if (!a.resource_request && Documents::is_public(a.path)) decision.allowed = true;
+  if (record != nullptr) {
+    record->annotate("authorization.k8s.io/decision", decision.allowed ? "allow" : "forbid");
+    record->annotate("authorization.k8s.io/reason", decision.reason);
+  }
   if (decision.allowed) return {};
-  std::string text = denial(user, a);
+  if (!a.resource_request) return fail(Status(403, "Forbidden", "forbidden: User \"" + a.user.name + "\" cannot " + a.verb + " path \"" + a.path + "\""));
+  std::string text = denial(a.user, a);
   if (!decision.reason.empty()) text += ": " + decision.reason;
-  return fail(api::forbidden(info.group, info.resource + (info.subresource.empty() ? "" : "/" + info.subresource), info.name, text));
+  return fail(api::forbidden(a.api_group, a.resource + (a.subresource.empty() ? "" : "/" + a.subresource), a.name, text));
 }
 
 // `kubectl --as`: who the caller wants to be, when he may.
@@ -170,7 +213,8 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
   auto groups = request.headers.all("Impersonate-Group");
   std::string uid(request.headers.get("Impersonate-Uid"));
   if (name.empty()) {
-    if (!groups.empty() || !uid.empty()) return fail(Status::internal("requested [] without impersonating a user"));
+    bool extra = std::ranges::any_of(request.headers.items(), [](const auto& h) { return to_lower(h.first).starts_with("impersonate-extra-"); });
+    if (!groups.empty() || !uid.empty() || extra) return fail(Status::bad_request("requested " + nameless_text(uid, groups, request) + " without impersonating a user name"));
     return user;
   }
   auto may = [&](std::string_view resource, std::string_view ns, std::string_view what) -> Result<void> {
@@ -216,17 +260,21 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
     other.extra[key].push_back(value);
   }
   bool anonymous = name == "system:anonymous";
-  if (std::ranges::find(other.groups, "system:authenticated") == other.groups.end()) other.groups.push_back(anonymous ? "system:unauthenticated" : "system:authenticated");
+  if (!other.in_group("system:authenticated") && !other.in_group("system:unauthenticated")) other.groups.push_back(anonymous ? "system:unauthenticated" : "system:authenticated");
   return other;
 }
 
 void Router::handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
   auto user = s_.authenticator.authenticate(request);
+  RequestInfo info = parse_request(request.method, request.path, is_true(request.query.get("watch")));
+  std::shared_ptr<audit::Record> record;
+  if (s_.auditor != nullptr) record = s_.auditor->begin(attributes_of(user ? *user : auth::User(), info, request), request, responder);
   if (!user) return respond_status(*responder, user.error());
   user = impersonated(*user, request);
   if (!user) return respond_status(*responder, user.error());
-  RequestInfo info = parse_request(request.method, request.path, is_true(request.query.get("watch")));
-  if (auto done = authorize(*user, info, request); !done) return respond_status(*responder, done.error());
+  if (record && request.headers.has("Impersonate-User")) record->impersonate(*user);
+  if (auto done = authorize(attributes_of(*user, info, request), record.get()); !done) return respond_status(*responder, done.error());
+  if (s_.aggregator.serve(*user, request, responder)) return;
   if (!info.is_resource) {
     if (!s_.documents.serve(request, *responder)) {
       bool api_path = request.path.starts_with("/api/") || request.path.starts_with("/apis/");
@@ -245,6 +293,7 @@ void Router::handle(http::Request& request, std::unique_ptr<http::Responder> res
   call.name = info.name;
   if (call.resource->is("", "endpoints")) call.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
   if (call.resource->is("", "componentstatuses")) call.warn("v1 ComponentStatus is deprecated in v1.19+");
+  call.audit = std::move(record);
   resource(std::move(call), info, request, std::move(responder));
 }
 
@@ -317,11 +366,13 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
   if (!body) return respond_status(responder, body.error());
   if (info.verb == "create" && Reviews::handles(*call.resource)) {
     auto answer = s_.reviews.create(call, std::move(*body));
+    tell_audit(call);
     if (!answer) return respond_status(responder, answer.error(), call.warnings);
     return respond_json(responder, 201, json::serialize(*answer), call.warnings);
   }
   auto written = patch ? s_.engine.patch(call, *type, *body, force)
                  : info.verb == "create" ? s_.engine.create(call, std::move(*body)) : s_.engine.update(call, std::move(*body));
+  tell_audit(call);
   if (!written) return respond_status(responder, written.error(), call.warnings);
   respond_as(responder, written->created ? 201 : 200, encode_object(*call.resource, written->object, *accepted, s_.core.clock.now()), *accepted, call.warnings);
 }
@@ -335,6 +386,7 @@ void Router::remove(Call& call, const RequestInfo& info, http::Request& request,
   auto now = s_.core.clock.now();
   if (info.verb == "deletecollection") {
     auto removed = s_.engine.remove_collection(call, *deletion, read_list_query(request.query));
+    tell_audit(call);
     if (!removed) return respond_status(responder, removed.error());
     ListPage page;
     page.items = std::move(*removed);
@@ -342,6 +394,7 @@ void Router::remove(Call& call, const RequestInfo& info, http::Request& request,
     return respond_as(responder, 200, encode_list(*call.resource, page, *accepted, now), *accepted, call.warnings);
   }
   auto removed = s_.engine.remove(call, *deletion);
+  tell_audit(call);
   if (!removed) return respond_status(responder, removed.error(), call.warnings);
   if (removed->removed && !call.resource->strategy->returns_deleted)
     return respond_json(responder, 200, json::serialize(success_status(call, removed->object->uid())), call.warnings);

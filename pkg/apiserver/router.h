@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "pkg/apiserver/aggregator.h"
+#include "pkg/apiserver/audit/auditor.h"
 #include "pkg/apiserver/authenticator.h"
 #include "pkg/apiserver/authorizer.h"
 #include "pkg/apiserver/connect.h"
@@ -25,9 +27,11 @@ struct Services {
   Hub& converting;      // of watches that a conversion webhook may hold up
   Reviews& reviews;
   Connector& connector;
+  Aggregator& aggregator;
   const Authenticator& authenticator;
   const Authorizer& authorizer;
   const Documents& documents;
+  const audit::Auditor* auditor;       // null: nothing is recorded
 };
 
 class Router {
@@ -37,7 +41,8 @@ class Router {
   void handle(http::Request& request, std::unique_ptr<http::Responder> responder);
 
  private:
-  Result<void> authorize(const auth::User& user, const RequestInfo& info, const http::Request& request) const;
+  static auth::Attributes attributes_of(const auth::User& user, const RequestInfo& info, const http::Request& request);
+  Result<void> authorize(const auth::Attributes& attributes, audit::Record* record) const;
   Result<auth::User> impersonated(const auth::User& user, const http::Request& request) const;
   void resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
   void read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);

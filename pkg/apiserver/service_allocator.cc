@@ -77,7 +77,7 @@ std::string ServiceAllocator::first_address() const { return address_text(base_ 
 
 void ServiceAllocator::load(const ResourceCache& services) {
   std::lock_guard lock(mutex_);
-  for (const ObjectPtr& object : services.snapshot()->objects) hold(object->value(), object->key());
+  for (SnapshotPtr all = services.snapshot(); const ObjectPtr& object : all->objects) hold(object->value(), object->key());
 }
 
 void ServiceAllocator::observe(const Event& event) {

@@ -22,10 +22,18 @@ void collect(const json::value& slice, std::string_view port_name, std::vector<s
 
 }  // namespace
 
+ServiceEndpoints service_endpoints(const Core& core, std::string_view ns, std::string_view service, std::string_view port_name) {
+  ServiceEndpoints found;
+  for (SnapshotPtr all = core.cache.find("discovery.k8s.io", "endpointslices")->snapshot(); const ObjectPtr& slice : all->objects) {
+    if (slice->namespace_() != ns || slice->label("kubernetes.io/service-name") != service) continue;
+    found.slices = true;
+    collect(slice->value(), port_name, found.targets);
+  }
+  return found;
+}
+
 std::string choose_endpoint(const Core& core, std::string_view ns, std::string_view service, std::string_view port_name) {
-  std::vector<std::string> targets;
-  for (SnapshotPtr all = core.cache.find("discovery.k8s.io", "endpointslices")->snapshot(); const ObjectPtr& slice : all->objects)
-    if (slice->namespace_() == ns && slice->label("kubernetes.io/service-name") == service) collect(slice->value(), port_name, targets);
+  auto targets = service_endpoints(core, ns, service, port_name).targets;
   return targets.empty() ? std::string() : targets[random_u64() % targets.size()];
 }
 

@@ -1,14 +1,22 @@
-// Where a Service's traffic goes, as its EndpointSlices in the cache say: for the proxy subresource and for webhooks.
+// Where a Service's traffic goes, as its EndpointSlices in the cache say: for the proxy subresource, webhooks and
+// aggregated API servers.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pkg/apiserver/core.h"
 
 namespace kcube::apiserver {
 
-// "IP:PORT" (IPv6 in brackets) of one ready endpoint, any of them, behind the port of that name. Empty when there is none.
+struct ServiceEndpoints {
+  bool slices = false;                  // there is at least one slice
+  std::vector<std::string> targets;     // "IP:PORT" (IPv6 in brackets), ready ones
+};
+// Of the service's port of that name.
+ServiceEndpoints service_endpoints(const Core& core, std::string_view ns, std::string_view service, std::string_view port_name);
+// One of the targets, any of them. Empty when there is none.
 std::string choose_endpoint(const Core& core, std::string_view ns, std::string_view service, std::string_view port_name);
 
 }  // namespace kcube::apiserver

@@ -49,7 +49,7 @@ bool needs_version(const api::ResourceInfo& stored);
 // The strategies with files of their own.
 extern const Strategy kPodStrategy, kServiceStrategy, kNamespaceStrategy, kNodeStrategy, kSecretStrategy, kCsrStrategy,
     kPersistentVolumeStrategy, kPersistentVolumeClaimStrategy, kIngressStrategy, kEventStrategy, kJobStrategy,
-    kApiServiceStrategy, kCrdStrategy, kDaemonSetStrategy;
+    kApiServiceStrategy, kCrdStrategy, kDaemonSetStrategy, kRoleStrategy, kRoleBindingStrategy;
 
 // For strategies: `object`'s member becomes what `old` has there, or goes.
 void keep_member(json::object& object, const json::object& old, std::string_view name);

@@ -101,6 +101,7 @@ struct Attributes {
   bool resource_request = true;
   std::string namespace_, api_group, api_version, resource, subresource, name;
   std::string path;                    // of a non-resource request
+  std::string field_selector, label_selector;   // of a list, watch or deletecollection, as sent
 };
 
 // True when one rule covers all of `attributes`: "*" wildcards, "resource/subresource", "*/subresource", URL prefixes.

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "pkg/auth/jws_header.h"
 #include "pkg/auth/openssl.h"
 #include "pkg/base/strings.h"
 
@@ -12,57 +13,6 @@ namespace {
 
 constexpr size_t kMaxToken = 64 << 10;
 constexpr size_t kEcHalf = 32;  // bytes of r and of s on P-256
-
-// Reads a JWS header: a flat JSON object. Escapes, arrays and objects have no place in ours and are refused.
-class HeaderReader {
- public:
-  explicit HeaderReader(std::string_view text) : text_(text) {}
-  // False when malformed.
-  bool read(std::map<std::string, std::string>& members) {
-    if (!take('{')) return false;
-    if (take('}')) return at_end();
-    do {
-      std::string name, value;
-      if (!string(name) || !take(':') || !scalar(value)) return false;
-      if (!members.emplace(std::move(name), std::move(value)).second) return false;  // twice: which one counts?
-    } while (take(','));
-    return take('}') && at_end();
-  }
-
- private:
-  void skip() {
-    while (!text_.empty() && std::string_view(" \t\r\n").find(text_[0]) != std::string_view::npos)
-      text_.remove_prefix(1);
-  }
-  bool take(char c) {
-    skip();
-    if (!text_.starts_with(c)) return false;
-    text_.remove_prefix(1);
-    return true;
-  }
-  bool at_end() {
-    skip();
-    return text_.empty();
-  }
-  bool string(std::string& out) {
-    if (!take('"')) return false;
-    auto end = text_.find_first_of("\"\\");
-    if (end == std::string_view::npos || text_[end] == '\\') return false;
-    out = text_.substr(0, end);
-    text_.remove_prefix(end + 1);
-    return true;
-  }
-  bool scalar(std::string& out) {
-    skip();
-    if (text_.starts_with('"')) return string(out);
-    auto end = text_.find_first_of(",} \t\r\n");
-    out = text_.substr(0, end);
-    if (out.empty() || out.find_first_of("[{\"") != std::string::npos) return false;
-    text_.remove_prefix(out.size());
-    return true;
-  }
-  std::string_view text_;
-};
 
 std::string big_number(EVP_PKEY* key, const char* name, int size = 0) {
   BIGNUM* raw = nullptr;
@@ -167,7 +117,7 @@ class KeySigner final : public TokenSigner {
   std::string algorithm() const { return rsa_ ? "RS256" : "ES256"; }
   bool header_fits(const std::string& header) const {
     std::map<std::string, std::string> members;
-    if (!HeaderReader(header).read(members) || members.contains("crit")) return false;
+    if (!read_jws_header(header, members) || members.contains("crit")) return false;
     auto kid = members.find("kid");
     return members["alg"] == algorithm() && (kid == members.end() || kid->second == key_id_);
   }

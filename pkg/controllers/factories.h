@@ -26,6 +26,7 @@ ControllerPtr make_service_lb_controller(Context context);
 
 ControllerPtr make_namespace_controller(Context context);
 ControllerPtr make_service_account_controller(Context context);
+ControllerPtr make_service_account_token_controller(Context context, const Options& options);
 ControllerPtr make_root_ca_controller(Context context, const Options& options);
 ControllerPtr make_garbage_collector(Context context);
 ControllerPtr make_pod_garbage_collector(Context context);

@@ -36,6 +36,7 @@ const Entry kAll[] = {
     {"namespace", plain<make_namespace_controller>},
     {"serviceaccount", plain<make_service_account_controller>},
     {"root-ca-cert-publisher", make_root_ca_controller},
+    {"serviceaccount-token", make_service_account_token_controller},
     {"garbagecollector", plain<make_garbage_collector>},
     {"podgc", plain<make_pod_garbage_collector>},
     {"resourcequota", plain<make_resource_quota_controller>},

@@ -13,6 +13,8 @@ namespace kcube::controllers {
 
 struct Options {
   std::string ca_pem, ca_key_pem;                // signs approved CSRs; ca_pem is published to every namespace
+  // Signs the claims (JSON) of tokens kept in Secrets; without it those get none.
+  std::function<Result<std::string>(const std::string& claims)> sign_token;
   std::string cluster_cidr = "10.42.0.0/16";     // node i gets the i-th /24
   int node_cidr_mask = 24;
   std::chrono::seconds node_monitor_grace{40};   // without a Lease renewal: NotReady

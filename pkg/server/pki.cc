@@ -96,6 +96,16 @@ Result<Pki> open_pki(const PkiOptions& options, Clock& clock) {
     if (!pair) return fail(pair.error());
     *w.slot = std::move(*pair);
   }
+  auto proxy_ca = directory.load("front-proxy-ca");
+  if (!proxy_ca) {
+    proxy_ca = auth::make_ca("kcube-front-proxy-ca", kYear * 10);
+    if (!proxy_ca) return fail(proxy_ca.error());
+    if (auto saved = directory.save("front-proxy-ca", *proxy_ca); !saved) return fail(saved.error());
+  }
+  auto proxy_client = directory.ensure("front-proxy-client", *proxy_ca, client_request("front-proxy-client", {}));
+  if (!proxy_client) return fail(proxy_client.error());
+  pki.proxy_ca = std::move(*proxy_ca);
+  pki.proxy_client = std::move(*proxy_client);
   const std::string key_path = options.directory + "/service-account.key";
   auto key = file::read(key_path);
   if (!key) {

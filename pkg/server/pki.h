@@ -21,6 +21,7 @@ struct Pki {
   auth::KeyPair kubelet;                       // serving
   auth::KeyPair kubelet_client;                // the API server towards kubelets
   auth::KeyPair admin;
+  auth::KeyPair proxy_ca, proxy_client;        // the API server towards extension API servers
   std::string service_account_key_pem;
 };
 

@@ -11,6 +11,7 @@
 #include "pkg/http/client.h"
 #include "pkg/scheduler/scheduler.h"
 #include "pkg/server/addons.h"
+#include "pkg/server/encryption.h"
 #include "pkg/server/kubeconfig.h"
 #include "pkg/server/pki.h"
 #include "pkg/store/store.h"
@@ -43,9 +44,17 @@ class ServerImpl final : public Server {
     if (auto done = open_pki_files(); !done) return done;
     if (auto done = open_token(); !done) return done;
     step("certificates");
+    auto security = apiserver::read_security_flags(options_.api_flags);
+    if (!security) return fail(security.error());
+    security_ = std::move(*security);
     auto store = store::open_sqlite({.path = options_.data_dir + "/server/db/state.db"});
     if (!store) return fail(store.error().with_context("open the database"));
     store_ = std::move(*store);
+    if (auto done = open_encryption(); !done) return done;
+    const std::string& other = security_.service_account_signing_key_pem;
+    auto signer = auth::TokenSigner::create(other.empty() ? pki_.service_account_key_pem : other);
+    if (!signer) return fail(signer.error().with_context("the service account signing key"));
+    signer_ = std::move(*signer);
     return open_api();
   }
 
@@ -110,13 +119,37 @@ class ServerImpl final : public Server {
     return file::write_atomic(path, token_.to_string() + "\n", 0600);
   }
 
+  // What --encryption-provider-config says of the database.
+  Result<void> open_encryption() {
+    auto flag = [&](const char* name) {
+      auto it = options_.api_flags.find(name);
+      return it == options_.api_flags.end() || it->second.empty() ? std::string() : it->second.back();
+    };
+    std::string path = flag("encryption-provider-config");
+    if (path.empty()) return {};
+    auto text = file::read(path);
+    auto rules = text ? parse_encryption(*text) : fail(text.error());
+    if (!rules) return fail(rules.error().with_context("--encryption-provider-config"));
+    auto encrypted = std::make_unique<store::EncryptedStore>(std::move(store_), std::move(*rules));
+    if (flag("encryption-provider-config-automatic-reload") == "true") {
+      auto watcher = EncryptionWatcher::start(path, *encrypted);
+      if (!watcher) return fail(watcher.error());
+      encryption_watcher_ = std::move(*watcher);
+    }
+    store_ = std::move(encrypted);
+    return {};
+  }
+
   Result<void> open_api() {
     apiserver::Options a;
+    a.security = security_;
     a.address = options_.address;
     a.port = options_.port;
     a.tls = {pki_.api_server.certificate_pem, pki_.api_server.key_pem, pki_.ca.certificate_pem};
     a.ca_pem = pki_.ca.certificate_pem;
     a.kubelet_client = pki_.kubelet_client;
+    a.proxy_client = pki_.proxy_client;
+    a.proxy_ca_pem = pki_.proxy_ca.certificate_pem;
     a.service_account_key_pem = pki_.service_account_key_pem;
     a.issuer = "https://kubernetes.default.svc." + options_.node.network.cluster_domain;
     a.advertise_address = options_.advertise_address;
@@ -142,6 +175,7 @@ class ServerImpl final : public Server {
     controllers::Options c;
     c.ca_pem = pki_.ca.certificate_pem;
     c.ca_key_pem = pki_.ca.key_pem;
+    c.sign_token = [this](const std::string& claims) { return signer_->sign(claims); };
     c.cluster_cidr = options_.node.network.cluster_cidr;
     c.disabled = options_.disabled_controllers;
     c.local_path_root = options_.data_dir + "/storage";
@@ -210,7 +244,10 @@ class ServerImpl final : public Server {
   Fd lock_;
   Pki pki_;
   auth::JoinToken token_;
+  apiserver::SecurityOptions security_;
+  std::unique_ptr<auth::TokenSigner> signer_;
   std::unique_ptr<store::Store> store_;
+  std::unique_ptr<EncryptionWatcher> encryption_watcher_;
   std::unique_ptr<apiserver::Server> api_;
   std::unique_ptr<client::Client> addons_client_, controllers_client_, scheduler_client_, node_client_;
   std::unique_ptr<http::Client> kubelets_;

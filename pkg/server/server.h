@@ -13,6 +13,7 @@
 
 #include "pkg/agent/agent.h"
 #include "pkg/apiserver/apiserver.h"
+#include "pkg/apiserver/security_options.h"
 #include "pkg/base/clock.h"
 
 namespace kcube::server {
@@ -24,6 +25,7 @@ struct Options {
   uint16_t port = 6443;
   std::string advertise_address;          // how agents and pods reach us
   std::vector<std::string> tls_sans;      // more names and addresses of the serving certificate
+  apiserver::ApiFlags api_flags;          // of the API server, with kube-apiserver's names
   bool run_node = true;
   agent::Options node;                    // data_dir, kubelet_tls and labels are filled in by the server
   std::vector<std::string> disabled_controllers;

@@ -74,6 +74,8 @@ class Store {
   // Forgets superseded versions and log entries up to `revision`.
   virtual Result<void> compact(uint64_t revision) = 0;
   virtual uint64_t size_bytes() const = 0;
+  // True when writing the same value again would store it in another way: under a newer key.
+  virtual bool is_stale(std::string_view) { return false; }
 };
 
 struct SqliteOptions {

@@ -133,7 +133,7 @@ Result<MatchConstraints> read_policy_constraints(const json::value* resources) {
 
 Result<const Resource*> match(const MatchConstraints& constraints, const Admission& a) {
   // The cheap and most selective test first.
-  const Resource* as = constraints.any_resource ? a.call.resource : by_rules(constraints.rules, constraints.equivalent, a);
+  const Resource* as = constraints.any_resource ? a.call.resource.get() : by_rules(constraints.rules, constraints.equivalent, a);
   if (as == nullptr) return nullptr;
   if (!constraints.excluded.empty() && by_rules(constraints.excluded, constraints.equivalent, a) != nullptr) return nullptr;
   auto inside = namespace_matches(constraints.namespaces, a);

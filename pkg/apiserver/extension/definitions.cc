@@ -47,7 +47,7 @@ Definitions::~Definitions() { stop(); }
 
 void Definitions::start() {
   definitions_ = cache_.find(kGroup, kPlural);
-  for (const ObjectPtr& object : definitions_->snapshot()->objects) {
+  for (SnapshotPtr all = definitions_->snapshot(); const ObjectPtr& object : all->objects) {
     if (condition_is(object->value(), "Established", true)) serve(std::string(object->name()), object->value());
     enqueue(std::string(object->name()));
   }
@@ -106,7 +106,7 @@ void Definitions::reconcile(const std::string& name) {
   if (!object) return withdraw(name);
   std::string_view group = json::get_string(object->value(), {"spec", "group"});
   std::vector<ObjectPtr> others;
-  for (const ObjectPtr& other : definitions_->snapshot()->objects)
+  for (SnapshotPtr all = definitions_->snapshot(); const ObjectPtr& other : all->objects)
     if (other->name() != name && json::get_string(other->value(), {"spec", "group"}) == group) others.push_back(other);
   auto settle = [&](json::object& definition) {
     SystemTime now = engine_.core().clock.now();
@@ -155,7 +155,7 @@ void Definitions::withdraw(const std::string& name) {
     terminations_ -= terminating_.erase(gone->cache());
   }
   // Its names are free for others.
-  for (const ObjectPtr& other : definitions_->snapshot()->objects)
+  for (SnapshotPtr all = definitions_->snapshot(); const ObjectPtr& other : all->objects)
     if (json::get_string(other->value(), {"spec", "group"}) == gone->group()) enqueue(std::string(other->name()));
 }
 

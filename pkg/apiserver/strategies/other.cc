@@ -116,6 +116,16 @@ Result<void> create_job(json::object& object, Write& write) {
   return {};
 }
 
+// What this server has itself is there at once.
+Result<void> create_api_service(json::object& object, Write& write) {
+  object.erase("status");
+  const json::value* service = json::find(object.if_contains("spec"), "service");
+  if (service != nullptr && service->is_object()) return {};
+  json::object condition{{"type", "Available"}, {"status", "True"}, {"lastTransitionTime", format_time(write.core.clock.now())}, {"reason", "Local"}, {"message", "Local APIServices are always available"}};
+  object["status"] = json::object{{"conditions", json::array{std::move(condition)}}};
+  return {};
+}
+
 // The storage version counts as one that objects may be stored in.
 void add_stored_version(json::object& definition) {
   json::array& stored = json::ensure_array(json::ensure_object(definition, "status"), "storedVersions");
@@ -194,7 +204,7 @@ const Strategy kPersistentVolumeClaimStrategy{.has_status = true, .returns_delet
 const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
 const Strategy kEventStrategy{.creates_on_update = true};
 const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .prepare_create = create_job};
-const Strategy kApiServiceStrategy{.has_status = true};
+const Strategy kApiServiceStrategy{.has_status = true, .prepare_create = create_api_service};
 const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
 
 }  // namespace kcube::apiserver

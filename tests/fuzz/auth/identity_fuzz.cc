@@ -1,5 +1,7 @@
 // Tokens, certificate requests and certificates from strangers: refused or read, never a crash; no forged token passes.
 #include "pkg/auth/auth.h"
+#include "pkg/auth/encryption.h"
+#include "pkg/auth/jwt.h"
 #include "pkg/base/strings.h"
 
 using namespace kcube;
@@ -9,6 +11,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   std::string input(reinterpret_cast<const char*>(bytes), size);
   if (signer->verify(input)) __builtin_trap();
   if (signer->verify(base64url_encode(input) + ".e30." + base64url_encode(std::string(64, '\1')))) __builtin_trap();
+  static const auto keys = auth::PublicKey::from_pem(auth::make_key().value()).value();
+  for (const std::string& text : {input, base64url_encode(input) + ".e30." + base64url_encode(input)})
+    if (auto jwt = auth::parse_jwt(text); jwt && keys.front()->verify(*jwt)) __builtin_trap();
+  (void)auth::PublicKey::from_pem("-----BEGIN PUBLIC KEY-----\n" + base64_encode(input) + "\n-----END PUBLIC KEY-----\n");
+  (void)auth::PublicKey::from_rsa(input, "\x01");
+  (void)auth::PublicKey::from_ec("P-256", input.substr(0, 32), input.substr(std::min<size_t>(size, 32), 32));
+  // A box that nobody sealed does not open; CBC has no way to tell.
+  for (const char* provider : {"aesgcm", "secretbox"})
+    if (auth::make_sealer(provider, "k", std::string(32, 'k')).value()->open(input, "/p")) __builtin_trap();
+  (void)auth::make_sealer("aescbc", "k", std::string(32, 'k')).value()->open(input, "/p");
   (void)auth::JoinToken::parse(input);
   (void)auth::parse_csr(input);
   (void)auth::parse_certificate(input);

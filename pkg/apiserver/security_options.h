@@ -1,0 +1,92 @@
+// What the flags of the API server say about identity: who is believed, who decides, what is recorded. Read once at the
+// start from flags and the files they name; every mistake there is a one-line error.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pkg/apiserver/audit/policy.h"
+#include "pkg/apiserver/authorization/abac.h"
+#include "pkg/apiserver/configured_webhook.h"
+#include "pkg/auth/auth.h"
+
+namespace kcube::apiserver {
+
+struct StaticToken {
+  std::string token;
+  auth::User user;
+};
+
+// An issuer of JWTs that are not ours (OpenID Connect).
+struct JwtIssuer {
+  std::string url, discovery_url, ca_pem;
+  std::vector<std::string> audiences;
+  std::string username_claim = "sub", username_prefix, groups_claim, groups_prefix, uid_claim;
+  std::vector<std::pair<std::string, std::string>> required_claims;
+  std::vector<std::string> algorithms{"RS256"};
+};
+
+struct TokenWebhook {
+  WebhookTarget target;
+  std::string version = "v1beta1";
+  std::chrono::seconds cache_ttl{120};
+};
+
+// How an aggregator in front of us says who asks. Not in use without `ca_pem`.
+struct RequestHeaderOptions {
+  std::string ca_pem;
+  std::vector<std::string> allowed_names;           // common names; empty: any that the CA signed
+  std::vector<std::string> username_headers, uid_headers, group_headers, extra_prefixes;
+};
+
+struct AuthorizerConfig {
+  std::string type, name;                           // Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny
+  std::optional<WebhookTarget> webhook;
+  std::string version = "v1beta1";
+  std::chrono::seconds authorized_ttl{300}, unauthorized_ttl{30};
+  std::chrono::milliseconds timeout{30000};
+  bool deny_on_failure = false;
+  std::shared_ptr<const AbacPolicy> abac;
+};
+
+struct AuditLogOptions {
+  std::string path;                                 // "-": standard output
+  int max_age_days = 0, max_backups = 0, max_size_mb = 0;
+};
+
+struct SecurityOptions {
+  std::vector<StaticToken> tokens;
+  std::vector<JwtIssuer> jwt_issuers;
+  std::optional<TokenWebhook> token_webhook;
+  RequestHeaderOptions request_header;
+  bool anonymous = true;
+  std::vector<std::string> anonymous_paths;         // empty: all
+  std::vector<std::string> service_account_issuers; // the first is that of new tokens
+  std::vector<std::string> api_audiences;
+  std::string jwks_uri;
+  std::string service_account_signing_key_pem;      // empty: the cluster's own
+  std::vector<std::string> service_account_keys_pem;
+  std::string client_ca_pem;                        // believed beside the cluster's own
+  std::optional<auth::KeyPair> proxy_client;
+  std::vector<AuthorizerConfig> authorizers;        // empty: Node, RBAC
+  std::shared_ptr<const audit::Policy> audit_policy;
+  std::optional<AuditLogOptions> audit_log;
+  std::optional<WebhookTarget> audit_webhook;
+};
+
+// --- Flags, with the names that kube-apiserver has for them ---
+using ApiFlags = std::map<std::string, std::vector<std::string>>;   // name without dashes → values
+struct ApiFlagInfo {
+  const char *name, *help;
+  bool repeats = false;               // or may be given as a list with commas
+};
+std::span<const ApiFlagInfo> api_flags();
+// 400 for a flag that is unknown, a value that makes no sense, a file that cannot be used.
+Result<SecurityOptions> read_security_flags(const ApiFlags& flags);
+
+}  // namespace kcube::apiserver

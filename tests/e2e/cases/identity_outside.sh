@@ -1,0 +1,103 @@
+# Identity that comes from outside: an OpenID Connect issuer and webhooks for tokens, access and audit events.
+
+setup() {
+  mkdir -p "$work/etc"
+  openssl genrsa -out "$work/etc/oidc.key" 2048
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/etc/tls.key" -out "$work/etc/tls.crt" -days 30 -subj /CN=outside -addext 'subjectAltName=IP:10.99.0.1'
+  for hook in token access audit; do webhook_kubeconfig $hook > "$work/etc/$hook.conf"; done
+  echo '{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"oidc:carol","namespace":"*","resource":"pods","apiGroup":"*","readonly":true}}' > "$work/etc/abac.jsonl"
+  printf 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, users: ["oidc:carol"]}]\n' > "$work/etc/policy.yaml"
+  start_cluster -- --disable-agent --oidc-issuer-url https://10.99.0.1:7444 --oidc-client-id kcube --oidc-ca-file "$work/etc/tls.crt" --oidc-username-claim name --oidc-username-prefix oidc: \
+    --oidc-groups-claim teams --oidc-groups-prefix oidc: --oidc-required-claim level=high --authentication-token-webhook-config-file "$work/etc/token.conf" --authentication-token-webhook-version v1 \
+    --authorization-mode Node,Webhook,RBAC,ABAC --authorization-webhook-config-file "$work/etc/access.conf" --authorization-webhook-version v1 --authorization-policy-file "$work/etc/abac.jsonl" \
+    --audit-policy-file "$work/etc/policy.yaml" --audit-webhook-config-file "$work/etc/audit.conf" --kube-apiserver-arg=anonymous-auth=false
+  nsenter --net="/run/netns/kcl-$lab_name-1" -- python3 "$root/tests/e2e/identity_server.py" 7444 "$work/etc/tls.crt" "$work/etc/tls.key" "$work/etc/oidc.key" "$work" >"$work/server.out" 2>&1 &
+  echo $! > "$work/server.pid"
+  eventually 10 on_host 1 curl -skf https://10.99.0.1:7444/keys
+}
+
+teardown() { [[ -e $work/server.pid ]] && kill "$(cat "$work/server.pid")"; }
+
+webhook_kubeconfig() {
+  cat <<Y
+apiVersion: v1
+kind: Config
+clusters: [{name: hook, cluster: {server: "https://10.99.0.1:7444/$1", certificate-authority: $work/etc/tls.crt}}]
+users: [{name: api, user: {token: from-the-api-server}}]
+contexts: [{name: c, context: {cluster: hook, user: api}}]
+current-context: c
+Y
+}
+
+url64() { base64 -w0 | tr '+/' '-_' | tr -d =; }
+# make_token CLAIMS...: more or other claims as jq takes them, signed by the issuer's key.
+make_token() {
+  local head body
+  head=$(printf '{"alg":"RS256","kid":"k1"}' | url64)
+  body=$(jq -cn --argjson now "$(date +%s)" '{iss:"https://10.99.0.1:7444",aud:"kcube",exp:($now+600),iat:$now,name:"carol",teams:["blue","red"],level:"high"} * '"${1:-{\}}" | tr -d '\n' | url64)
+  echo "$head.$body.$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -sign "${2:-$work/etc/oidc.key}" | url64)"
+}
+
+api() { on_host 1 curl -sk "$@"; }
+server_url() { k config view -o 'jsonpath={.clusters[0].cluster.server}'; }
+as_token() { local token=$1 path=$2; shift 2; api -H "Authorization: Bearer $token" "$@" "$(server_url)$path"; }
+code_of() { as_token "$1" "$2" -o /dev/null -w '%{http_code}'; }
+whoami() { as_token "$1" /apis/authentication.k8s.io/v1/selfsubjectreviews -H 'Content-Type: application/json' -d '{}'; }
+
+case_a_token_of_the_issuer_is_believed() {
+  k create clusterrolebinding reviews --clusterrole=system:basic-user --group=oidc:blue --group=hook-users
+  same "$(whoami "$(make_token)" | jq -c .status.userInfo)" '{"username":"oidc:carol","groups":["oidc:blue","oidc:red","system:authenticated"]}'
+}
+
+case_other_tokens_are_not() {
+  openssl genrsa -out "$work/etc/other.key" 2048
+  same "$(code_of "$(make_token '{aud:"other"}')" /api)" 401
+  same "$(code_of "$(make_token '{exp:1}')" /api)" 401
+  same "$(code_of "$(make_token '{level:"low"}')" /api)" 401
+  same "$(code_of "$(make_token '{iss:"https://evil.example"}')" /api)" 401
+  same "$(code_of "$(make_token '{}' "$work/etc/other.key")" /api)" 401
+}
+
+case_nobody_without_credentials() {
+  same "$(api -o /dev/null -w '%{http_code}' "$(server_url)/version")" 401
+  same "$(k get --raw /readyz)" ok
+  has "$(api "$(server_url)/cacerts")" CERTIFICATE
+  has "$(k auth can-i --list --as=someone 2>&1)" 'webhook authorizer does not support user rule resolution'
+}
+
+case_a_webhook_knows_tokens() {
+  same "$(whoami hook-token | jq -c .status.userInfo)" '{"username":"wanda","uid":"w1","groups":["hook-users","system:authenticated"],"extra":{"via":["hook"]}}'
+  local asked
+  asked=$(grep -c '^/token .*hook-token' "$work/asked")
+  whoami hook-token >/dev/null
+  same "$(grep -c '^/token .*hook-token' "$work/asked")" "$asked"
+}
+
+case_a_webhook_decides() {
+  same "$(code_of hook-token /api/v1/namespaces/default/configmaps)" 200
+  same "$(code_of hook-token /api/v1/namespaces/default/pods)" 403
+  has "$(as_token hook-token /api/v1/namespaces/default/pods)" 'the hook says so'
+  k create clusterrolebinding wanda --clusterrole=cluster-admin --user=wanda
+  same "$(code_of hook-token /api/v1/namespaces/default/pods)" 200
+  same "$(code_of hook-token /api/v1/namespaces/default/pods/secret-name)" 403
+  as_token hook-token '/api/v1/namespaces/default/services?labelSelector=app%20in%20(a,b)&fieldSelector=metadata.namespace!%3Dx' >/dev/null
+  has "$(grep '"services"' "$work/asked")" '"labelSelector": {"requirements": [{"key": "app", "operator": "In", "values": ["a", "b"]}]}'
+}
+
+case_an_abac_policy_allows() {
+  same "$(code_of "$(make_token)" /api/v1/pods)" 200
+  same "$(code_of "$(make_token)" /api/v1/services)" 403
+}
+
+case_a_token_review_tells_the_audiences() {
+  local token review
+  token=$(k create token default)
+  review=$(jq -cn --arg t "$token" '{apiVersion:"authentication.k8s.io/v1",kind:"TokenReview",spec:{token:$t,audiences:["other","https://kubernetes.default.svc.cluster.local"]}}' | k create -f - -o json)
+  same "$(jq -c '[.status.authenticated,.status.audiences,.status.user.username]' <<<"$review")" '[true,["https://kubernetes.default.svc.cluster.local"],"system:serviceaccount:default:default"]'
+}
+
+case_a_webhook_gets_audit_events() {
+  kcube down
+  eventually 10 grep -q '"stage": "ResponseComplete"' "$work/events"
+  same "$(head -1 "$work/events" | jq -c '[.level,.user.username]')" '["Metadata","oidc:carol"]'
+}
