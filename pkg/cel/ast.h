@@ -51,6 +51,7 @@ struct Node {
   std::vector<const Overload*> overloads;
   bool checked = false;
   // By the planner.
+  bool planned = false;
   CallKind call = CallKind::function;
   int slot = -1;                         // of a local variable
   int variable = -1;                     // of a declared variable: index into the program's names

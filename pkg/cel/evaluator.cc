@@ -387,7 +387,9 @@ Value Evaluator::fold(const Node& node) {
       if (!step(node)) break;
     }
   } else {
-    return Value::failure("got '" + range.dynamic_type().name() + "', expected iterable type");
+    std::string name = range.dynamic_type().name();
+    name[0] = static_cast<char>(name[0] & ~0x20);
+    return Value::failure("got 'types." + name + "', expected iterable type");
   }
   Value result = evaluate(*node.args[4]);
   slots_[node.accumulator_slot] = Value();

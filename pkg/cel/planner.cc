@@ -33,6 +33,8 @@ class Planner {
 
  private:
   void visit(Node& node) {
+    if (node.planned) return;                // shared by a macro's expansion, in one scope
+    node.planned = true;
     if (node.kind == NodeKind::fold) return visit_fold(node);
     if (node.kind == NodeKind::ident) return resolve(node);
     for (const NodePtr& arg : node.args) visit(*arg);

@@ -75,7 +75,6 @@ Written write_string(const Value& v) {
     case Kind::integer: return {std::to_string(v.as_integer()), ""};
     case Kind::uint: return {std::to_string(v.as_uint()), ""};
     case Kind::number:
-      if (std::isinf(v.as_number())) return {v.as_number() < 0 ? "-Infinity" : "Infinity", ""};
       return {shortest_number(v.as_number()), ""};
     case Kind::null: return {"null", ""};
     case Kind::duration: return {format_duration(v.duration_nanoseconds()), ""};
