@@ -6,7 +6,7 @@ namespace {
 TEST(CelMacros, QuantifyAndTransform) {
   constexpr Case cases[]{
       {"[1, 2, 3].all(x, x > 0)", "true"}, {"[1, 2, 3].all(x, x > 1)", "false"}, {"[].all(x, x > 1)", "true"}, {"[1, 2].exists(x, x == 2)", "true"}, {"[1, 2].exists(x, x == 3)", "false"},
-      {"[].exists(x, true)", "false"}, {"[1, 2, 2].exists_one(x, x == 1)", "true"}, {"[1, 2, 2].exists_one(x, x == 2)", "false"}, {"[1, 2].existsOne(x, x == 2)", "true"},
+      {"[].exists(x, true)", "false"}, {"[1, 2, 2].exists_one(x, x == 1)", "true"}, {"[1, 2, 2].exists_one(x, x == 2)", "false"}, {"[1, 2].exists_one(x, x == 1)", "true"},
       {"[1, 2, 3].map(x, x * 2)", "[2,4,6]"}, {"[1, 2, 3].map(x, x > 1, x * 2)", "[4,6]"}, {"[1, 2, 3].filter(x, x != 2)", "[1,3]"}, {"[].map(x, x)", "[]"},
       {"{'a': 1, 'b': 2}.all(k, k != 'c')", "true"}, {"{'a': 1, 'b': 2}.map(k, k + 'x')", R"(["ax","bx"])"}, {"{'a': 1}.exists(k, k == 'a')", "true"},
       {"[0, 1].all(x, 1 / x > 0)", "error: division by zero"}, {"[0, 1].exists(x, 1 / x == 1)", "true"}, {"[1, 0].all(x, 2 / x > 3)", "false"},
