@@ -49,8 +49,10 @@ struct Node {
   // By the checker.
   TypeRef type;
   std::vector<const Overload*> overloads;
-  bool checked = false;
+  bool checked = false, items_checked = false;
   // By the planner.
+  bool planned = false;
+  bool folded = false;                   // a literal that was a call or a list
   CallKind call = CallKind::function;
   int slot = -1;                         // of a local variable
   int variable = -1;                     // of a declared variable: index into the program's names

@@ -33,6 +33,7 @@ class Checker {
   void run(Node& root) {
     check(root);
     finish(root);
+    if (issues_.empty()) check_items(root, false);
   }
 
  private:
@@ -233,9 +234,8 @@ class Checker {
 
   TypeRef join(const Node& node, const TypeRef& before, const TypeRef& type) {
     if (!before) return type;
-    if (unifier_.assignable(before, type)) return most_general(before, type);
-    mismatch(node, before, type);
-    return Type::error();
+    (void)node;
+    return unifier_.assignable(before, type) ? most_general(before, type) : Type::dyn();
   }
 
   void check_list(Node& node) {
@@ -314,6 +314,27 @@ class Checker {
 
   void expect(const Node& node, const TypeRef& type) {
     if (!unifier_.assignable(type, node.type)) mismatch(node, type, node.type);
+  }
+
+  // Items of a literal have one type, except what is formatted.
+  void check_items(Node& node, bool formatted) {
+    if (node.items_checked) return;
+    node.items_checked = true;
+    formatted |= node.is_call("format");
+    for (const NodePtr& arg : node.args) check_items(*arg, formatted);
+    bool list = node.kind == NodeKind::list;
+    if (formatted || (!list && node.kind != NodeKind::map)) return;
+    for (size_t first = 0, stride = list ? 1 : 2; first < stride; ++first) {
+      TypeRef expected;
+      for (size_t i = first; i < node.args.size(); i += stride) {
+        bool optional = node.optional[i / stride] && (list || first == 1) && node.args[i]->type->is_optional();
+        const TypeRef& type = optional ? node.args[i]->type->parameters()[0] : node.args[i]->type;
+        if (!expected) expected = type;
+        if (same_type(*expected, *type)) continue;
+        mismatch(*node.args[i], expected, type);
+        break;
+      }
+    }
   }
 
   // Types with no variables left.

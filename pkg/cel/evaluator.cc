@@ -41,11 +41,13 @@ Value no_such_key(const Value& key) { return Value::failure("no such key: " + de
 Value no_such_overload(const Node& node, std::span<const Value> arguments) {
   bool is_operator = node.name.front() == '_' || node.name == "!_" || node.name == "-_" || node.name.front() == '@';
   if (is_operator) return Value::failure("no such overload");
-  std::string text = "no such overload: ";
-  size_t first = node.member ? 1 : 0;
-  if (first) text += arguments[0].dynamic_type().name() + '.';
-  text += node.name + '(';
-  for (size_t i = first; i < arguments.size(); ++i) text += (i > first ? ", " : "") + arguments[i].dynamic_type().name();
+  for (std::string_view standard : {"contains", "startsWith", "endsWith", "matches"}) {
+    if (node.name == standard) return Value::failure("no such overload");
+  }
+  std::string text = "no such overload: " + node.name;
+  if (node.name == "size") return Value::failure(std::move(text));
+  text += '(';
+  for (size_t i = 0; i < arguments.size(); ++i) text += (i ? ", " : "") + arguments[i].dynamic_type().name();
   return Value::failure(text + ')');
 }
 
@@ -125,10 +127,10 @@ Value Evaluator::select(const Node& node) {
   std::optional<Value> found;
   if (operand.is(Kind::map)) found = operand.find(node.name);
   if (found && found->is_error()) return std::move(*found);
+  if (operand.is(Kind::list)) return Value::failure("unsupported index type 'string' in list");
   if (node.test_only) return Value::boolean(found.has_value());
   if (optional) return found ? Value::optional(std::move(*found)) : Value::none();
   if (found) return std::move(*found);
-  if (operand.is(Kind::list)) return Value::failure("unsupported index type 'string' in list");
   return no_such_key(Value::text(node.name));
 }
 
@@ -325,8 +327,6 @@ Value Evaluator::map(const Node& node) {
       if (!value.contained()) continue;
       value = Value(*value.contained());
     }
-    bool scalar = key.is(Kind::string) || key.is(Kind::boolean) || key.is(Kind::integer) || key.is(Kind::uint);
-    if (!scalar) return Value::failure("unsupported key type: " + key.dynamic_type().name());
     if (made.find(key)) return Value::failure("Failed with repeated key: " + describe(key));
     made.insert_in_place(std::move(key), std::move(value));
   }
@@ -387,7 +387,9 @@ Value Evaluator::fold(const Node& node) {
       if (!step(node)) break;
     }
   } else {
-    return Value::failure("got '" + range.dynamic_type().name() + "', expected iterable type");
+    std::string name = range.dynamic_type().name();
+    name[0] = static_cast<char>(name[0] & ~0x20);
+    return Value::failure("got 'types." + name + "', expected iterable type");
   }
   Value result = evaluate(*node.args[4]);
   slots_[node.accumulator_slot] = Value();

@@ -102,7 +102,7 @@ const TypeRef* Functions::find_type(std::string_view name) {
     std::vector<std::pair<std::string_view, TypeRef>> out;
     for (const NamedType& t : kTypes) {
       // By its full name only.
-      if (t.name != "dyn" && t.name != "null" && t.name != "authorizer") out.emplace_back(t.type()->name(), t.type());
+      if (t.name != "dyn" && t.name != "null" && !t.type()->name().starts_with("kubernetes.")) out.emplace_back(t.type()->name(), t.type());
     }
     out.emplace_back("null_type", Type::null());
     out.emplace_back("list", Type::list(Type::dyn()));
@@ -131,7 +131,7 @@ bool accepts(const Type& parameter, const Value& value) {
       if (!value.is(Kind::list)) return false;
       // As cel-go does, the first item tells which list it is.
       const Type& item = *parameter.parameters()[0];
-      return item.kind() == TypeKind::parameter || item.kind() == TypeKind::dyn || value.size() == 0 || accepts(item, value.at(0));
+      return item.kind() == TypeKind::parameter || item.kind() == TypeKind::dyn || item.kind() == TypeKind::list || item.kind() == TypeKind::map || value.size() == 0 || accepts(item, value.at(0));
     }
     case TypeKind::map: return value.is(Kind::map);
     case TypeKind::type: return value.is(Kind::type);

@@ -156,7 +156,7 @@ struct Macro {
 
 constexpr Macro kMacros[]{
     {"has", false, 1, has},
-    {"all", true, 3, quantifier}, {"exists", true, 3, quantifier}, {"exists_one", true, 3, quantifier}, {"existsOne", true, 3, quantifier},
+    {"all", true, 3, quantifier}, {"exists", true, 3, quantifier}, {"exists_one", true, 3, quantifier},
     {"all", true, 4, quantifier}, {"exists", true, 4, quantifier}, {"exists_one", true, 4, quantifier}, {"existsOne", true, 4, quantifier},
     {"map", true, 3, map}, {"map", true, 4, map}, {"filter", true, 3, filter},
     {"transformList", true, 4, transform}, {"transformList", true, 5, transform},

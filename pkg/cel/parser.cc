@@ -34,8 +34,9 @@ class Parser {
   NodePtr run() {
     NodePtr node = expression();
     if (node && peek().kind != TokenKind::end) {
-      report(std::string(is(")") || is("]") || is("}") ? "extraneous" : "mismatched") + " input '" + std::string(peek().text) + "' expecting " +
-             (is(")") || is("]") || is("}") ? "<EOF>" : "{<EOF>, '==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '{', '.', '-', '?', '+', '*', '/', '%'}"));
+      bool last = tokens_[at_ + 1].kind == TokenKind::end || is(")") || is("]") || is("}");
+      report(std::string(last ? "extraneous" : "mismatched") + " input '" + std::string(peek().text) + "' expecting " +
+             (last ? "<EOF>" : "{<EOF>, '==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '{', '.', '-', '?', '+', '*', '/', '%'}"));
       return nullptr;
     }
     return node;
@@ -54,8 +55,9 @@ class Parser {
   std::string shown() const { return peek().kind == TokenKind::end ? "<EOF>" : std::string(peek().text); }
   bool expect(std::string_view symbol) {
     if (take(symbol)) return true;
-    bool missing = peek().kind == TokenKind::end;
-    report((missing ? "mismatched input '" : "extraneous input '") + shown() + "' expecting '" + std::string(symbol) + "'");
+    if (symbol == ")") report("missing ')' at '" + shown() + "'");
+    else if (symbol == "]" || symbol == "}") report("mismatched input '" + shown() + "' expecting {'" + std::string(symbol) + "', ','}");
+    else report("mismatched input '" + shown() + "' expecting '" + std::string(symbol) + "'");
     return false;
   }
 
@@ -344,7 +346,6 @@ NodePtr parse(std::string_view source, Issues& issues) {
     return nullptr;
   }
   std::vector<Token> tokens = tokenize(source, issues);
-  if (!issues.empty()) return nullptr;
   NodePtr node = Parser(std::move(tokens), issues).run();
   return issues.empty() ? std::move(node) : nullptr;
 }

@@ -33,6 +33,8 @@ class Planner {
 
  private:
   void visit(Node& node) {
+    if (node.planned) return;                // shared by a macro's expansion, in one scope
+    node.planned = true;
     if (node.kind == NodeKind::fold) return visit_fold(node);
     if (node.kind == NodeKind::ident) return resolve(node);
     for (const NodePtr& arg : node.args) visit(*arg);
@@ -103,7 +105,7 @@ class Planner {
       if (!accepts(*overload->parameters[0], argument)) continue;
       Value value = overload->run(std::span(&argument, 1), node);
       if (!value.is_error()) return become(node, std::move(value));
-      bool validated = argument.is(Kind::string) && (node.name == "duration" || node.name == "timestamp");
+      bool validated = argument.is(Kind::string) && !node.args[0]->folded && (node.name == "duration" || node.name == "timestamp");
       if (validated) issues_.report(node.args[0]->position, "invalid " + node.name + " argument");
       return;
     }
@@ -131,7 +133,7 @@ class Planner {
   }
 
   static void become(Node& node, Value value) {
-    node.kind = NodeKind::literal;
+    node.kind = NodeKind::literal, node.folded = true;
     node.constant = std::move(value);
     node.args.clear();
   }

@@ -20,6 +20,8 @@
 // evaluates the variable's program when first asked. CRD rules: declare "self" and "oldSelf" with types made from the
 // structural schema and wrap the documents with Value::json(document, type).
 //
+// What runs against a policy's `object` is untyped in Kubernetes: declare it dyn; declare types only to warn about mistakes.
+//
 // Facts are those of Kubernetes 1.36 (cel-go): texts of errors, costs of operations, limits.
 #pragma once
 

@@ -288,14 +288,8 @@ std::optional<int64_t> zone_offset(std::string_view zone, int64_t seconds, std::
       error = "strconv.Atoi: parsing \"" + std::string(!h ? zone.substr(0, colon) : minutes) + "\": invalid syntax";
       return std::nullopt;
     }
-    if (*m < 0 || *m > 59) {
-      error = "timezone offset minutes out of range [0, 59]: " + std::string(zone);
-      return std::nullopt;
-    }
-    if (*h > 23 || *h < -23) {
-      error = "timezone offset hours out of range [-23, 23]: " + std::string(zone);
-      return std::nullopt;
-    }
+    constexpr int64_t limit = 1'000'000;       // far beyond any zone, and no overflow
+    *h = std::clamp(*h, -limit, limit), *m = std::clamp(*m, -limit, limit);
     int64_t offset = *h * 3600 + *m * 60;
     return negative ? -offset : offset;
   }

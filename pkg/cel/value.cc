@@ -339,12 +339,12 @@ int order_int_uint(int64_t i, uint64_t u) { return i < 0 ? -1 : order(static_cas
 
 int order_double_int(double d, int64_t i) {
   if (d < -9223372036854775808.0) return -1;
-  if (d >= 9223372036854775808.0) return 1;
-  return order(d, static_cast<double>(i));
+  if (d > 9223372036854775808.0) return 1;
+  return order(d, static_cast<double>(i));     // as cel-go: the nearest double decides
 }
 int order_double_uint(double d, uint64_t u) {
   if (d < 0) return -1;
-  if (d >= 18446744073709551616.0) return 1;
+  if (d > 18446744073709551616.0) return 1;
   return order(d, static_cast<double>(u));
 }
 

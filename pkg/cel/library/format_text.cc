@@ -34,9 +34,9 @@ Written write_item(const Value& v) {
     case Kind::duration: return {"duration(" + quoted(inner.text) + ")", ""};
     case Kind::timestamp: return {"timestamp(" + quoted(inner.text) + ")", ""};
     case Kind::number: {
-      std::string number = inner.text;
-      if (std::isfinite(v.as_number()) && number.find_first_of(".eE") == std::string::npos) number += ".000000";
-      return {std::move(number), ""};
+      if (!std::isfinite(v.as_number())) return inner;
+      char buffer[400];
+      return {std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, v.as_number(), std::chars_format::fixed, 6).ptr), ""};
     }
     default: return inner;
   }
@@ -75,7 +75,6 @@ Written write_string(const Value& v) {
     case Kind::integer: return {std::to_string(v.as_integer()), ""};
     case Kind::uint: return {std::to_string(v.as_uint()), ""};
     case Kind::number:
-      if (std::isinf(v.as_number())) return {v.as_number() < 0 ? "-Infinity" : "Infinity", ""};
       return {shortest_number(v.as_number()), ""};
     case Kind::null: return {"null", ""};
     case Kind::duration: return {format_duration(v.duration_nanoseconds()), ""};
@@ -95,6 +94,18 @@ Written write_decimal(const Value& v) {
   return refuse("decimal", v, "integers");
 }
 
+// "1.5e+03" as people write it: 1.5×10⁰³.
+std::string raise_exponent(std::string_view text) {
+  static constexpr std::string_view digits[]{"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+  size_t e = text.find('e');
+  std::string out = std::string(text.substr(0, e)) + "×10";
+  for (char c : text.substr(e + 1)) {
+    if (c == '-') out += "⁻";
+    if (c >= '0' && c <= '9') out += digits[c - '0'];
+  }
+  return out;
+}
+
 // %f and %e.
 Written write_number(const Value& v, char clause, int64_t precision) {
   double d;
@@ -103,10 +114,12 @@ Written write_number(const Value& v, char clause, int64_t precision) {
   else if (v.is(Kind::uint)) d = static_cast<double>(v.as_uint());
   else if (v.is(Kind::string) && (v.as_text() == "NaN" || v.as_text() == "Infinity" || v.as_text() == "-Infinity")) return {std::string(v.as_text()), ""};
   else return refuse(clause == 'f' ? "fixed-point" : "scientific", v, clause == 'f' ? "doubles" : "doubles");
-  if (!std::isfinite(d)) return write_string(Value::number(d));
+  if (std::isinf(d)) return {d < 0 ? "-∞" : "∞", ""};
+  if (std::isnan(d)) return {"NaN", ""};
   char buffer[1500];
   auto format = clause == 'f' ? std::chars_format::fixed : std::chars_format::scientific;
-  return {std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, d, format, static_cast<int>(precision)).ptr), ""};
+  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, d, format, static_cast<int>(precision)).ptr);
+  return {clause == 'f' ? std::move(text) : raise_exponent(text), ""};
 }
 
 std::string in_base(uint64_t magnitude, bool negative, int base, bool upper) {
@@ -131,8 +144,9 @@ Written write_based(const Value& v, char clause) {
     for (unsigned char c : v.as_text()) out += digits[c >> 4], out += digits[c & 15];
     return {std::move(out), ""};
   }
-  if (clause == 'b') return refuse("binary", v, "integers and bools");
-  return base == 8 ? refuse("octal", v, "integers") : refuse("hex", v, "integers, byte buffers, and strings");
+  if (clause == 'b') return {"", "error during formatting: only integers and bools can be formatted as binary, was given " + v.dynamic_type().name()};
+  if (base == 8) return refuse("octal", v, "integers");
+  return {"", "error during formatting: only integers, byte buffers, and strings can be formatted as hex, was given " + v.dynamic_type().name()};
 }
 
 Written write_clause(const Value& v, char clause, int64_t precision) {

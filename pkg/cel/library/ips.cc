@@ -119,7 +119,7 @@ std::optional<Cidr> parse_cidr(std::string_view text, std::string& error) {
   auto bits = parse_int<int>(digits);
   if (!bits || digits[0] == '-' || (digits.size() > 1 && digits[0] == '0')) return error = prefix + "bad bits after slash: " + quoted(digits), std::nullopt;
   if (*bits > address->size * 8) return error = prefix + "prefix length out of range", std::nullopt;
-  if (mapped(*address)) return error = "IPv4-mapped IPv6 address " + quoted(text) + " is not allowed", std::nullopt;
+  if (mapped(*address)) return error = "network address parse error during conversion from string: IPv4-mapped IPv6 address " + quoted(text) + " is not allowed", std::nullopt;
   return Cidr{*address, *bits};
 }
 
@@ -188,7 +188,7 @@ Value contains_ip(Arguments a, const Node&) { return Value::boolean(within(cidr_
 Value contains_ip_text(Arguments a, const Node&) {
   std::string error;
   auto address = parse_ip(a[1].as_text(), error);
-  return address ? Value::boolean(within(cidr_of(a[0]), *address)) : Value::failure(std::move(error));
+  return address ? Value::boolean(within(cidr_of(a[0]), *address)) : Value::failure("no such overload");
 }
 Value contains_cidr(Arguments a, const Node&) {
   return Value::boolean(cidr_of(a[1]).bits >= cidr_of(a[0]).bits && within(cidr_of(a[0]), cidr_of(a[1]).address));

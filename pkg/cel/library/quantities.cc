@@ -13,10 +13,11 @@ namespace {
 
 class QuantityValue final : public Opaque {
  public:
-  explicit QuantityValue(api::Quantity quantity) : quantity(quantity) {}
+  QuantityValue(api::Quantity quantity, bool scaled) : quantity(quantity), scaled(scaled) {}
   const Type& type() const override { return *quantity_type(); }
   bool equals(const Opaque& other) const override { return quantity == static_cast<const QuantityValue&>(other).quantity; }
   const api::Quantity quantity;
+  const bool scaled;                         // written with fractions ("1.0", "1000m"): no integer to the real server, whatever its value
 };
 
 const api::Quantity& of(const Value& v) { return v.opaque_as<QuantityValue>()->quantity; }
@@ -24,14 +25,18 @@ int order(Arguments a) { return of(a[0]) < of(a[1]) ? -1 : of(a[0]) > of(a[1]) ?
 
 Value make(Arguments a, const Node&) {
   auto quantity = api::Quantity::parse(a[0].as_text());
-  return quantity ? Value::opaque(new QuantityValue(*quantity)) : Value::failure(quantity.error().message());
+  bool scaled = a[0].as_text().find_first_of(".mnu") != std::string_view::npos;
+  return quantity ? Value::opaque(new QuantityValue(*quantity, scaled)) : Value::failure(quantity.error().message());
 }
 Value is_quantity(Arguments a, const Node&) { return Value::boolean(api::Quantity::parse(a[0].as_text()).has_value()); }
 Value sign(Arguments a, const Node&) { return Value::integer(of(a[0]).zero() ? 0 : of(a[0]) < api::Quantity() ? -1 : 1); }
-bool whole(const api::Quantity& q) { return api::Quantity::from_int(q.value()) == q; }
-Value is_integer(Arguments a, const Node&) { return Value::boolean(whole(of(a[0]))); }
+bool whole(const Value& v) {
+  const auto* q = v.opaque_as<QuantityValue>();
+  return !q->scaled && q->quantity.value() != INT64_MAX && api::Quantity::from_int(q->quantity.value()) == q->quantity;
+}
+Value is_integer(Arguments a, const Node&) { return Value::boolean(whole(a[0])); }
 Value as_integer(Arguments a, const Node&) {
-  return whole(of(a[0])) ? Value::integer(of(a[0]).value()) : Value::failure("cannot convert value to integer");
+  return whole(a[0]) ? Value::integer(of(a[0]).value()) : Value::failure("cannot convert value to integer");
 }
 Value as_float(Arguments a, const Node&) { return Value::number(of(a[0]).approximate()); }
 Value compare_to(Arguments a, const Node&) { return Value::integer(order(a)); }
@@ -43,7 +48,8 @@ Value add(Arguments a, const Node&) {
   api::Quantity out = of(a[0]), other = a[1].is(Kind::integer) ? api::Quantity::from_int(a[1].as_integer()) : of(a[1]);
   if (minus) out -= other;
   else out += other;
-  return Value::opaque(new QuantityValue(out));
+  bool scaled = a[0].opaque_as<QuantityValue>()->scaled || (a[1].is(Kind::opaque) && a[1].opaque_as<QuantityValue>()->scaled);
+  return Value::opaque(new QuantityValue(out, scaled));
 }
 
 constexpr FunctionRow kRows[]{

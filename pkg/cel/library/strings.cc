@@ -32,7 +32,7 @@ Value index_of(Arguments a, const Node&) {
   if (offset < 0) return out_of_range(offset);
   std::vector<size_t> points = code_points(s);
   int64_t count = static_cast<int64_t>(points.size()) - 1;
-  if (part.empty()) return Value::integer(std::min(offset, count));
+  if (part.empty()) return Value::integer(offset);
   if (offset >= count) return Value::integer(-1);
   size_t found = s.find(part, points[offset]);
   return Value::integer(found == std::string_view::npos ? -1 : point_of(points, found));
@@ -46,7 +46,7 @@ Value last_index_of(Arguments a, const Node&) {
   if (a.size() == 2 && s.size() < part.size()) return Value::integer(-1);
   int64_t offset = a.size() == 3 ? a[2].as_integer() : count - 1;
   if (offset < 0) return out_of_range(offset);
-  if (part.empty()) return Value::integer(std::min(offset, count));
+  if (part.empty()) return Value::integer(offset);
   if (offset >= count) return Value::integer(-1);
   size_t found = s.rfind(part, points[offset]);
   return Value::integer(found == std::string_view::npos ? -1 : point_of(points, found));

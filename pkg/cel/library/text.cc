@@ -33,7 +33,7 @@ std::string shortest_number(double d) {
   if (std::isinf(d)) return d < 0 ? "-Inf" : "+Inf";
   char buffer[400];
   double size = std::abs(d);
-  auto format = size != 0 && (size < 1e-4 || size >= 1e21) ? std::chars_format::scientific : std::chars_format::fixed;
+  auto format = size != 0 && (size < 1e-4 || size >= 1e6) ? std::chars_format::scientific : std::chars_format::fixed;
   return std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, d, format).ptr);
 }
 

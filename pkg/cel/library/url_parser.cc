@@ -111,21 +111,21 @@ Result<ParsedUrl> parse_url(std::string_view text) {
   std::string_view rest;
   if (std::string reason = split_scheme(text, url.scheme, rest); !reason.empty()) return refuse(reason);
   rest = rest.substr(0, rest.find('#'));
-  if (!rest.starts_with('/')) return refuse("invalid URI for request");
+  if (!rest.starts_with('/')) {
+    if (url.scheme.empty()) return refuse("invalid URI for request");
+    return url;                              // "mailto:…" has no parts that anyone asks for
+  }
   if (size_t mark = rest.find('?'); mark != std::string_view::npos) {
     url.raw_query = std::string(rest.substr(mark + 1));
     rest = rest.substr(0, mark);
   }
   if (rest.starts_with("//") && (!url.scheme.empty() || !rest.starts_with("///"))) {
-    // Only an absolute URL has an authority here; "//host" alone is a path.
-    if (!url.scheme.empty()) {
-      size_t slash = rest.find('/', 2);
-      std::string_view authority = rest.substr(2, slash == std::string_view::npos ? slash : slash - 2);
-      rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash);
-      if (size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
-      if (std::string reason = check_host(authority); !reason.empty()) return refuse(reason);
-      url.host = percent_decode(authority, false);
-    }
+    size_t slash = rest.find('/', 2);
+    std::string_view authority = rest.substr(2, slash == std::string_view::npos ? slash : slash - 2);
+    rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash);
+    if (size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+    if (std::string reason = check_host(authority); !reason.empty()) return refuse(reason);
+    url.host = percent_decode(authority, false);
   }
   if (std::string bad = bad_escape(rest); !bad.empty()) return refuse("invalid URL escape " + quoted(bad));
   url.escaped_path = escape_path(rest);

