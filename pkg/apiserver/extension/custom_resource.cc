@@ -1,5 +1,7 @@
 #include "pkg/apiserver/extension/custom_resource.h"
 
+#include <cmath>
+
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/extension/values.h"
 #include "pkg/apiserver/strategy.h"
@@ -59,6 +61,16 @@ Result<void> decode_embedded(json::value& value, const Structural& schema, const
   return {};
 }
 
+// 2.0 is 2: clients read whole numbers as integers, and Go writes them so.
+void make_whole(json::value& v) {
+  constexpr double kExact = 9007199254740992.0;   // 2^53
+  if (v.is_double() && v.get_double() == std::floor(v.get_double()) && std::abs(v.get_double()) < kExact) v = static_cast<int64_t>(v.get_double());
+  if (v.is_array())
+    for (json::value& item : v.get_array()) make_whole(item);
+  if (v.is_object())
+    for (auto& m : v.get_object()) make_whole(m.value());
+}
+
 // As the real server prints a value in such a message.
 std::string shown(const json::value& v) {
   if (v.is_string()) return "string";
@@ -95,6 +107,7 @@ void CustomVersion::add_infos(std::vector<const api::ResourceInfo*>& infos) cons
 Result<json::value> CustomVersion::decode(Call& call, json::value body, bool with_defaults) const {
   std::string cannot = std::string(info.kind) + " in version \"" + name + "\" cannot be handled as a " + std::string(info.kind) + ": ";
   std::vector<std::string> unknown, pruned, embedded;
+  make_whole(body);
   if (auto done = decode_metadata(body.get_object(), "", unknown); !done) return fail(Status::bad_request(cannot + done.error().message()));
   prune(body, schema, true, &pruned);
   if (auto done = decode_embedded(body, schema, "", embedded); !done) return fail(Status::bad_request(cannot + done.error().message()));

@@ -281,9 +281,10 @@ void Rules::evaluate(const json::value& value, const json::value* old, std::vect
 
 void Rules::evaluate_at(const json::value& value, const json::value* old, const Path& path, uint64_t& budget, std::vector<Cause>& causes) const {
   if (value.is_null()) return;
-  // What has not changed was judged when it came (ratcheting); what names the old value has nothing to say either.
-  if (old != nullptr && *old == value) return;
-  for (const Rule& rule : rules_) evaluate_rule(rule, value, old, path, budget, causes);
+  // What has not changed was judged when it came (ratcheting); only rules that name the old value are asked again.
+  const bool unchanged = old != nullptr && *old == value;
+  for (const Rule& rule : rules_)
+    if (!unchanged || rule.transition) evaluate_rule(rule, value, old, path, budget, causes);
   if (value.is_array() && items_) {
     size_t i = 0;
     for (const json::value& item : value.get_array())

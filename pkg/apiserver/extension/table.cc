@@ -1,12 +1,20 @@
 #include "pkg/apiserver/extension/table.h"
 
+#include <charconv>
+
 #include "pkg/apiserver/extension/json_path.h"
 #include "pkg/apiserver/machinery/table_cells.h"
 
 namespace kcube::apiserver::extension {
 namespace {
 
-std::string plain(const json::value& v) { return v.is_string() ? std::string(json::view(v.get_string())) : json::serialize(v); }
+std::string plain(const json::value& v) {
+  if (v.is_string()) return std::string(json::view(v.get_string()));
+  if (!v.is_double()) return json::serialize(v);
+  // Boost's own form of 1.5 is 1.5E0.
+  char buffer[64];
+  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, v.get_double()).ptr};
+}
 
 // What a column shows of what its path found. Values of another type than the column's are not shown.
 json::value cell(const PrinterColumn& column, const std::vector<const json::value*>& found, SystemTime now) {
