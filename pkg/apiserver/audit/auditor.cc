@@ -137,10 +137,10 @@ void Record::stage(Stage stage) {
 void Record::answered(int code, std::string_view content_type, std::string_view body) {
   json::object status{{"metadata", json::object()}};
   json::value answer = nullptr;
-  bool is_json = content_type.find("json") != std::string_view::npos;
+  bool is_object = content_type.find("json") != std::string_view::npos || content_type.find("protobuf") != std::string_view::npos;
   // A failure's Status is told at every level; other bodies are not parsed for nothing.
-  if (is_json && (code >= 400 || decision_.level == Level::request_response))
-    if (auto parsed = json::parse(body)) answer = std::move(*parsed);
+  if (is_object && (code >= 400 || decision_.level == Level::request_response))
+    if (auto parsed = machinery::parse_body(content_type, body)) answer = std::move(*parsed);
   if (code >= 400 && json::get_string(answer, {"kind"}) == "Status")
     for (const char* member : {"status", "message", "reason", "details"})
       if (const json::value* v = json::find(&answer, member)) status[member] = *v;
