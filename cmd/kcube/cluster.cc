@@ -64,6 +64,12 @@ std::string host_name() {
   return to_lower(buffer);
 }
 
+std::string place_hash(const std::string& data_dir) {
+  char hash[5];
+  std::snprintf(hash, sizeof hash, "%04x", static_cast<unsigned>(stable_hash(data_dir)) & 0xffff);
+  return hash;
+}
+
 pid_t Cluster::running() const { return process_of(pid_file()); }
 
 std::vector<std::string> Cluster::flags() const {
@@ -128,12 +134,10 @@ Result<FlagValues> remember_flags(const Cluster& cluster, const FlagValues& give
 agent::Options node_options(const Cluster& c, int node) {
   agent::Options n;
   std::string number = node == 1 ? "" : "-" + std::to_string(node);
-  char hash[5];
-  std::snprintf(hash, sizeof hash, "%04x", static_cast<unsigned>(stable_hash(c.data_dir)) & 0xffff);
   n.data_dir = node == 1 ? c.data_dir + "/agent" : c.data_dir + "/nodes/" + std::to_string(node) + "/agent";
   n.run_dir = c.run_dir + "/node" + number;
   // Clusters of the same name in other data directories (labs) must not share groups.
-  n.cgroup_root = c.data_dir == kRoot ? "/kcube" + number : "/kcube-" + c.name + "-" + hash + number;
+  n.cgroup_root = c.data_dir == kRoot ? "/kcube" + number : "/kcube-" + c.name + "-" + place_hash(c.data_dir) + number;
   n.static_pod_dir = c.data_dir + "/static-pods";
   n.network.prefix = c.slot == 0 ? "kcube" : "kcube" + std::to_string(c.slot);
   n.network.cluster_cidr = "10." + std::to_string(42 + 2 * c.slot) + ".0.0/16";

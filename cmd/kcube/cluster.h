@@ -71,6 +71,8 @@ Result<client::RemoteOptions> read_admin(const Cluster& cluster);
 // A client with them.
 Result<std::unique_ptr<client::RemoteClient>> admin_client(const Cluster& cluster);
 
+// Four characters by which clusters of one name in different places are told apart.
+std::string place_hash(const std::string& data_dir);
 // This machine's, in lower case: the default name of a node.
 std::string host_name();
 

@@ -25,7 +25,9 @@ constexpr auto kReadyDeadline = std::chrono::seconds(60);
 constexpr int kMtu = 1500;
 
 std::string bridge_name(const Cluster& c) { return node_options(c, 1).network.prefix + "n"; }
-std::string namespace_name(const Cluster& c, int node) { return c.context() + "-" + std::to_string(node); }
+// Names of namespaces are the machine's: clusters of one name in different places must not take each other's.
+std::string namespace_prefix(const Cluster& c) { return c.context() + (c.custom_place ? "-" + place_hash(c.data_dir) : "") + "-"; }
+std::string namespace_name(const Cluster& c, int node) { return namespace_prefix(c) + std::to_string(node); }
 std::string namespace_path(const Cluster& c, int node) { return "/run/netns/" + namespace_name(c, node); }
 std::string pid_path(const Cluster& c, int node) { return c.run_dir + "/node-" + std::to_string(node) + ".pid"; }
 std::string node_name(const Cluster& c, int node) { return c.context() + "-node-" + std::to_string(node); }
@@ -151,7 +153,7 @@ Result<void> start_extra_node(const Cluster& c, int number) {
 void remove_extra_nodes(const Cluster& c, bool graceful) {
   std::vector<int> numbers;
   if (auto names = file::list("/run/netns")) {
-    std::string prefix = c.context() + "-";
+    std::string prefix = namespace_prefix(c);
     for (const std::string& name : *names)
       if (name.starts_with(prefix))
         if (auto n = parse_int<int>(std::string_view(name).substr(prefix.size()))) numbers.push_back(*n);

@@ -5,7 +5,7 @@ setup() { start_cluster -- --disable-agent --enable-admission-plugins AlwaysPull
 # pod NAME NAMESPACE SPEC
 pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: %s}\nspec: %s\n' "$1" "$2" "$3"; }
 # create TEXT: what it says
-create() { printf '%s' "$1" | k create -f - 2>&1; }
+create() { printf -- '---\n%s' "$1" | k create -f - 2>&1; }
 quota_status() { [[ $(k get quota "$1" -n "$2" -o jsonpath='{.status.used.pods}') != '' ]]; }
 
 case_quota_is_charged_before_the_write() {

@@ -153,7 +153,7 @@ case_a_deleted_pod_is_replaced() {
 case_a_pod_not_ready_gets_no_requests() {
   local pod ip; pod=$(shop_pod); ip=$(field "$pod" '{.status.podIP}')
   k exec "$pod" -c web -- mv /www/index.html /www/away
-  gone() { [[ " $(k get endpoints shop -o 'jsonpath={.subsets[*].addresses[*].ip}') " != *" $ip "* ]]; }
+  gone() { [[ " $(k get endpoints shop -o 'jsonpath={.subsets[*].addresses[*].ip}' 2>/dev/null) " != *" $ip "* ]]; }
   eventually 20 gone
   on_host 1 bash -c "for i in \$(seq 30); do curl -s -m 5 http://$(vip)/; done" >"$work/unready"
   same "$(sort -u "$work/unready" | wc -l)" 2

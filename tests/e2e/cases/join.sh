@@ -30,6 +30,9 @@ Y
 pod_on() { k get pods -l app=every --field-selector "spec.nodeName=node$1" -o 'jsonpath={.items[0].metadata.name}'; }
 ip_on() { k get pods -l app=every --field-selector "spec.nodeName=node$1" -o 'jsonpath={.items[0].status.podIP}'; }
 
+# Of a service; without the warning that Endpoints are deprecated.
+ready_addresses() { k get endpoints "$1" -o 'jsonpath={.subsets[*].addresses[*].ip}' 2>/dev/null; }
+
 case_the_node_is_ready_with_its_own_certificates() {
   has "$(k get node node2)" " Ready "
   same "$(k get csr -o json | jq -r '[.items[] | select(.spec.signerName | startswith("kubernetes.io/kube")) | .status.certificate != null] | all')" true
@@ -175,7 +178,7 @@ Y
   has "$(k get node node2 -o 'jsonpath={.spec.taints[*].key}')" node.kubernetes.io/unreachable
   on_node1() { k get pods -l app=mobile -o json | jq -e '[.items[] | select(.spec.nodeName == "node1" and .status.phase == "Running")] | length == 1'; }
   eventually 60 on_node1
-  eventually 30 equals "$(ip_on 1)" k get endpoints every -o 'jsonpath={.subsets[*].addresses[*].ip}'
+  eventually 30 equals "$(ip_on 1)" ready_addresses every
   nsenter --net="/run/netns/kcl-$lab_name-net" -- ip link set h2 up
   k wait --for=condition=Ready node/node2 --timeout=90s
   only_one() { [[ $(k get pods -l app=mobile -o name | wc -l) == 1 ]]; }
