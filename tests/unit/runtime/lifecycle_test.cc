@@ -125,8 +125,11 @@ TEST(Lifecycle, ManyPodsAtOnce) {
         std::string id = lab.start(pod, config);
         auto out = lab.runtime->exec_sync(id, {"echo", "in"}, {});
         EXPECT_TRUE(out && out->out == "in\n");
+        // It may be killed before it has said anything.
+        const std::string log = lab.runtime->container_status(id)->log_path;
+        while (Lab::log_text(log).empty()) ::usleep(2000);
         EXPECT_TRUE(lab.runtime->stop_container(id, {}));
-        EXPECT_EQ("up\n", Lab::log_text(lab.runtime->container_status(id)->log_path));
+        EXPECT_EQ("up\n", Lab::log_text(log));
         EXPECT_TRUE(lab.runtime->remove_sandbox(pod));
       }
     });
