@@ -1,6 +1,7 @@
 // Reading many: selectors, pages, and how old an answer may be.
 // Source: the Kubernetes docs on resource versions and on chunked lists.
 #include <algorithm>
+#include <cstdio>
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/engine.h"
@@ -22,8 +23,13 @@ std::string encode_continue(const Continue& c) {
 }
 
 Result<Continue> decode_continue(std::string_view text) {
-  auto invalid = [] { return fail(Status::bad_request("invalid continue token: continue key is not valid: expected a token that a list returned")); };
   auto decoded = base64url_decode(text);
+  auto invalid = [&] {
+    const auto first = static_cast<unsigned char>(decoded && !decoded->empty() ? (*decoded)[0] : 0);
+    char shown[16];
+    std::snprintf(shown, sizeof shown, first >= 0x20 && first < 0x7f ? "%c" : "\\u%04x", first);
+    return fail(Status::bad_request("invalid continue token: continue key is not valid: invalid character '" + std::string(shown) + "' looking for beginning of value"));
+  };
   if (!decoded) return invalid();
   auto token = json::parse(*decoded);
   if (!token || json::get_string(*token, {"v"}) != "meta.k8s.io/v1") return invalid();

@@ -12,6 +12,7 @@ constexpr Strategy kGeneration{.has_generation = true};
 constexpr Strategy kWorkload{.has_status = true, .has_generation = true, .labels_by_status = false};
 constexpr Strategy kReplicationController{.has_status = true, .has_generation = true, .orphans_by_default = true};
 constexpr Strategy kReturnsDeleted{.returns_deleted = true};
+constexpr Strategy kPodTemplate{.has_generation = true, .returns_deleted = true};
 constexpr Strategy kQuota{.has_status = true, .returns_deleted = true};
 constexpr Strategy kCreatesOnUpdate{.creates_on_update = true};
 
@@ -28,7 +29,7 @@ constexpr Row kRows[] = {
     {"", "events", &kEventStrategy},
     {"", "endpoints", &kCreatesOnUpdate},
     {"", "limitranges", &kCreatesOnUpdate},
-    {"", "podtemplates", &kReturnsDeleted},
+    {"", "podtemplates", &kPodTemplate},
     {"", "serviceaccounts", &kReturnsDeleted},
     {"", "resourcequotas", &kQuota},
     {"", "replicationcontrollers", &kReplicationController},
@@ -64,6 +65,7 @@ constexpr Row kRows[] = {
     {"rbac.authorization.k8s.io", "clusterroles", &kRoleStrategy},
     {"rbac.authorization.k8s.io", "clusterrolebindings", &kRoleBindingStrategy},
     {"resource.k8s.io", "resourceclaims", &kStatusOnly},
+    {"resource.k8s.io", "deviceclasses", &kGeneration},
     {"resource.k8s.io", "resourceslices", &kGeneration},
     {"scheduling.k8s.io", "priorityclasses", &kGeneration},
     {"storage.k8s.io", "storageclasses", &kReturnsDeleted},

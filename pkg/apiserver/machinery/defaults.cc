@@ -269,6 +269,7 @@ void default_replication_controller(json::object& object) {
   default_template(object);
   json::object* spec = child(object, "spec");
   if (spec == nullptr) return;
+  if (json::get_int(spec->if_contains("minReadySeconds")) == 0) spec->erase("minReadySeconds");
   const json::value* labels = json::at(spec->if_contains("template"), {"metadata", "labels"});
   if (labels == nullptr || !labels->is_object()) return;
   json::value copy = *labels;
@@ -335,6 +336,20 @@ void default_rbac_binding(json::object& object) {
         subject["apiGroup"] = "rbac.authorization.k8s.io";
     }
   }
+}
+
+// Both directions only where there are rules for what leaves.
+void default_network_policy(json::object& object) {
+  json::object* spec = child(object, "spec");
+  if (spec == nullptr || !json::get_array(spec->if_contains("policyTypes")).empty()) return;
+  json::array types{"Ingress"};
+  if (!json::get_array(spec->if_contains("egress")).empty()) types.emplace_back("Egress");
+  (*spec)["policyTypes"] = std::move(types);
+}
+
+void default_csi_driver(json::object& object) {
+  json::object* spec = child(object, "spec");
+  if (spec != nullptr && json::get_array(spec->if_contains("volumeLifecycleModes")).empty()) (*spec)["volumeLifecycleModes"] = json::array{"Persistent"};
 }
 
 void default_endpoint_slice(json::object& object) {
@@ -431,6 +446,8 @@ struct Entry {
   Defaulter apply;
 };
 constexpr Entry kDefaulters[] = {
+    {"networking.k8s.io", "NetworkPolicy", default_network_policy},
+    {"storage.k8s.io", "CSIDriver", default_csi_driver},
     {"", "Pod", default_pod},
     {"", "PodTemplate",
      [](json::object& o) {

@@ -100,6 +100,22 @@ Result<void> create_volume(json::object& object, Write&) {
   return {};
 }
 
+Result<void> create_persistent_volume(json::object& object, Write& write) {
+  object["status"] = json::object{{"phase", "Pending"}, {"lastPhaseTransitionTime", format_time(write.core.clock.now())}};
+  return {};
+}
+
+// Go's structs are there before the kubelet fills them in.
+Result<void> create_node(json::object& object, Write&) {
+  json::object& status = json::ensure_object(object, "status");
+  json::object& port = json::ensure_object(json::ensure_object(status, "daemonEndpoints"), "kubeletEndpoint");
+  if (!port.contains("Port")) port["Port"] = 0;
+  json::object& info = json::ensure_object(status, "nodeInfo");
+  for (const char* name : {"machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion", "kubeProxyVersion", "operatingSystem", "architecture"})
+    if (!info.contains(name)) info[name] = "";
+  return {};
+}
+
 Result<void> create_job(json::object& object, Write& write) {
   // Without a selector of its own a job's pods are told by its uid. Source: the Kubernetes docs on Job selectors.
   json::object& spec = json::ensure_object(object, "spec");
@@ -196,10 +212,10 @@ const Strategy kNamespaceStrategy{.has_status = true,
                                   .prepare_update = keep_finalizers,
                                   .prepare_subresource = finalize_namespace};
 // A kubelet registers its node with a status.
-const Strategy kNodeStrategy{.has_status = true, .status_on_create = true};
+const Strategy kNodeStrategy{.has_status = true, .status_on_create = true, .prepare_create = create_node};
 const Strategy kSecretStrategy{.prepare_create = create_secret, .prepare_update = update_secret};
 const Strategy kCsrStrategy{.has_status = true, .prepare_create = create_csr, .prepare_update = update_csr, .prepare_subresource = approve_csr};
-const Strategy kPersistentVolumeStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_volume};
+const Strategy kPersistentVolumeStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_persistent_volume};
 const Strategy kPersistentVolumeClaimStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_volume};
 const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
 const Strategy kEventStrategy{.creates_on_update = true};
