@@ -31,7 +31,7 @@ class Kubectl : public testing::TestWithParam<Flavour> {
   std::string kubectl() const {
     std::string on = GetParam().websockets ? "true" : "false";
     return "HOME=" + directory_ + " KUBECONFIG=/dev/null KUBECTL_REMOTE_COMMAND_WEBSOCKETS=" + on +
-           " KUBECTL_PORT_FORWARD_WEBSOCKETS=" + on + " timeout 60 " + GetParam().kubectl + " --server=" + test_.base +
+           " KUBECTL_PORT_FORWARD_WEBSOCKETS=" + on + " timeout --foreground 60 " + GetParam().kubectl + " --server=" + test_.base +
            " --insecure-skip-tls-verify --token=t --namespace=default ";
   }
   process::Output shell(const std::string& text) { return process::run({"sh", "-c", text}).value(); }
