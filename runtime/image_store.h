@@ -27,7 +27,7 @@ struct Image {
   std::vector<std::string> tags;         // normalised: "docker.io/library/nginx:1.25"
   std::vector<std::string> digests;      // "docker.io/library/nginx@sha256:…"
   uint64_t size_bytes = 0;
-  bool pinned = false;                   // never collected
+  bool pinned = false;                   // never collected nor looked for at a registry: it was loaded by hand
   ImageConfig config;
 };
 

@@ -51,7 +51,8 @@ int list(runtime::ImageStore& store, const ImageFlags& flags) {
 
 int load(runtime::ImageStore& store, const ImageFlags& flags) {
   for (const std::string& path : flags.arguments) {
-    auto loaded = store.load(path, false);
+    // No registry is known to have it: it is kept, and `imagePullPolicy: Always` uses it.
+    auto loaded = store.load(path, true);
     if (!loaded) return report(loaded.error().with_context("load " + path));
     for (const Image& i : *loaded)
       for (const std::string& tag : i.tags) std::printf("loaded %s\n", tag.c_str());

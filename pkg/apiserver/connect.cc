@@ -188,6 +188,7 @@ void Connector::serve(Call& call, const RequestInfo& info, http::Request& reques
     return responder->respond(301, std::move(headers), "");
   }
   std::string_view sub = call.resource->subresource();
+  if (sub == "proxy") target->links_to = request.path.substr(0, request.path.size() - info.rest.size());
   if (sub == "exec" || sub == "attach" || sub == "portforward") return respond_status(*responder, Status::bad_request("Upgrade request required"));
   forwarder_.pass(*target, request, std::move(responder));
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 
+#include "pkg/apiserver/html_links.h"
 #include "pkg/apiserver/output.h"
 #include "pkg/base/strings.h"
 #include "pkg/http/streams.h"
@@ -79,6 +81,7 @@ void Forwarder::pass(const Target& target, const http::Request& request, std::un
     std::unique_ptr<http::Responder> responder;
     std::unique_ptr<http::Stream> stream;
     std::unique_ptr<http::ClientStream> source;
+    std::optional<HtmlLinks> links;
     bool finished = false;
     int refused = 0;   // the kubelet says in words what is wrong with a request for logs
     std::string words;
@@ -100,14 +103,15 @@ void Forwarder::pass(const Target& target, const http::Request& request, std::un
     auto held = std::make_shared<std::unique_ptr<http::ClientStream>>(std::move(source));
     reaper->submit([held] { held->reset(); });
   };
-  auto on_head = [passing, finish, log](int status, const http::Headers& head) {
+  auto on_head = [passing, finish, log, prefix = target.links_to, host = std::string(request.headers.get("Host"))](int status, const http::Headers& head) {
     if (log && status >= 400) {
       passing->refused = status;
       return;
     }
     http::Headers headers;
     for (const auto& [name, value] : head.items())
-      if (is_hop_free(name)) headers.add(name, value);
+      if (is_hop_free(name)) headers.add(name, !prefix.empty() && to_lower(name) == "location" ? rewrite_link(value, prefix, host) : value);
+    if (!prefix.empty() && to_lower(head.get("Content-Type")).starts_with("text/html") && head.get("Content-Encoding").empty()) passing->links.emplace(prefix, host);
     std::unique_ptr<http::Stream> stream = passing->responder->stream(status, std::move(headers));
     stream->on_close(finish);
     std::lock_guard lock(passing->mutex);
@@ -116,7 +120,8 @@ void Forwarder::pass(const Target& target, const http::Request& request, std::un
   auto on_data = [passing](std::string_view piece) {
     std::lock_guard lock(passing->mutex);
     if (passing->refused != 0 && passing->words.size() < kMaxWords) passing->words += piece.substr(0, kMaxWords - passing->words.size());
-    if (passing->stream) passing->stream->write(std::make_shared<const std::string>(piece));
+    std::string text = passing->links ? passing->links->feed(piece) : std::string(piece);
+    if (passing->stream && !text.empty()) passing->stream->write(std::make_shared<const std::string>(std::move(text)));
   };
   auto on_end = [passing, finish](Result<void> result) {
     if (!result && !passing->stream) {
@@ -125,6 +130,11 @@ void Forwarder::pass(const Target& target, const http::Request& request, std::un
     } else if (passing->refused != 0) {
       respond_status(*passing->responder, refusal(passing->refused, passing->words));
       passing->responder.reset();
+    }
+    {
+      std::lock_guard lock(passing->mutex);
+      std::string rest = passing->links ? passing->links->finish() : std::string();
+      if (passing->stream && !rest.empty()) passing->stream->write(std::make_shared<const std::string>(std::move(rest)));
     }
     finish();
   };

@@ -27,6 +27,7 @@ struct Target {
   // Who asks, for a peer that believes us: the client's own headers of that sort are left out.
   std::vector<std::pair<std::string, std::string>> headers;
   bool log = false;                                 // a refusal is words, for us to make a status of
+  std::string links_to{};                           // a page's links to this host are led below this path; empty: they stay
 };
 
 class Forwarder {

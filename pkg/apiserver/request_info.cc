@@ -47,8 +47,7 @@ RequestInfo parse_request(std::string_view method, std::string_view path, bool w
   if (at < parts.size()) info.subresource = parts[at++];
   if (info.resource == "namespaces") info.ns = info.name;
   if (info.subresource == "proxy") {
-    size_t offset = path.find("/proxy", path.find("/" + info.name, 5)) + 6;
-    info.rest = offset < path.size() ? std::string(path.substr(offset)) : "";
+    info.rest = path.substr(static_cast<size_t>(parts[at - 1].data() + parts[at - 1].size() - path.data()));
   } else if (at < parts.size()) {
     info.is_resource = false;   // nothing is served that deep
   }

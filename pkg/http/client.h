@@ -27,6 +27,7 @@ struct ClientRequest {
   std::chrono::milliseconds connect_timeout{std::chrono::seconds(5)};
   bool follow_redirects = false;
   bool http2_prior_knowledge = false;  // gRPC probes
+  bool own_connection = false;  // neither one that was open already nor left open after: probes ask who listens now
   // Connect from inside this network namespace when set. Such connections are never shared nor reused, because the same
   // address means another host elsewhere; names are resolved in the caller's namespace.
   std::string netns_path;

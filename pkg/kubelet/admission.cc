@@ -92,4 +92,25 @@ std::optional<Rejection> check_admission(const core::v1::Pod& pod, const std::ve
   return std::nullopt;
 }
 
+std::optional<Rejection> check_resize(const core::v1::Pod& pod, const std::vector<core::v1::Pod>& others, const NodeRoom& room) {
+  Amounts used, wanted = requests(pod);
+  for (const core::v1::Pod& other : others) {
+    Amounts theirs = requests(other);
+    used.cpu_millis += theirs.cpu_millis;
+    used.memory_bytes += theirs.memory_bytes;
+  }
+  auto check = [](const char* resource, int64_t asked, int64_t taken, uint64_t size) -> std::optional<Rejection> {
+    const auto capacity = static_cast<int64_t>(size);
+    std::string requested = std::string(resource) + ", requested: " + std::to_string(asked);
+    if (asked > capacity) return Rejection{"Infeasible", "Node didn't have enough capacity: " + requested + ", capacity: " + std::to_string(capacity)};
+    if (asked + taken > capacity)
+      return Rejection{"Deferred", "Node didn't have enough resource: " + requested + ", used: " + std::to_string(taken) + ", capacity: " + std::to_string(capacity)};
+    return std::nullopt;
+  };
+  auto cpu = check("cpu", wanted.cpu_millis, used.cpu_millis, room.cpu_millis);
+  auto memory = check("memory", wanted.memory_bytes, used.memory_bytes, room.memory_bytes);
+  if (cpu && (cpu->reason == "Infeasible" || !memory || memory->reason == "Deferred")) return cpu;
+  return memory;
+}
+
 }  // namespace kcube::kubelet

@@ -23,4 +23,8 @@ struct Rejection {
 // `running`: the pods that hold ports and resources here, without `pod`.
 std::optional<Rejection> check_admission(const core::v1::Pod& pod, const std::vector<core::v1::Pod>& running, const NodeRoom& room);
 
+// Whether a pod that runs here can have the resources it asks for now. The reason is that of its PodResizePending condition:
+// "Infeasible" when it will never fit this node, "Deferred" when it may once others are gone.
+std::optional<Rejection> check_resize(const core::v1::Pod& pod, const std::vector<core::v1::Pod>& others, const NodeRoom& room);
+
 }  // namespace kcube::kubelet

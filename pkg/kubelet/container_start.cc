@@ -148,7 +148,7 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
   }
 
   EnvironmentSources env_sources = sources(pod);
-  auto image = context_.image_manager.ensure(pod, container, env_sources, [&] {
+  auto image = context_.image_manager.ensure(pod, container.image(), container.image_pull_policy(), env_sources, [&] {
     event("Normal", "Pulling", "Pulling image \"" + std::string(container.image()) + "\"", name);
   });
   if (!image) {
@@ -162,6 +162,13 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
   else
     event("Normal", "Pulled", "Container image \"" + std::string(container.image()) + "\" already present on machine", name);
 
+  auto volume_images = ensure_volume_images(pod, container, env_sources);
+  if (!volume_images) {
+    event("Warning", volume_images.error().reason() == "ImagePullBackOff" ? "BackOff" : "Failed", volume_images.error().message(), name);
+    fail_start(pod, container, record, volume_images.error());
+    return false;
+  }
+
   // A new attempt: what ran before becomes the last state.
   if (!record.id.empty()) {
     record.last_terminated = terminated_state(record.status);
@@ -173,7 +180,7 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
   }
   record.next_start = {};
   record.image_id = image->image.id;
-  auto config = configure(pod, container, image->image, record);
+  auto config = configure(pod, container, image->image, *volume_images, record);
   if (!config) {
     event("Warning", "Failed", "Error: " + config.error().message(), name);
     fail_start(pod, container, record, {500, "CreateContainerConfigError", config.error().message()});
@@ -188,6 +195,10 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
   event("Normal", "Created", "Created container: " + name, name);
   auto started = context_.runtime.start_container(*id);
   record.id = *id;
+  {
+    std::lock_guard lock(mutex_);
+    resources_.applied(name);
+  }
   record.waiting_reason.clear();
   record.waiting_message.clear();
   record.failed_to_start = false;
@@ -228,6 +239,25 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
   return true;
 }
 
+// The images behind the image volumes that the container mounts: volume name -> image id.
+Result<std::map<std::string, std::string>> PodWorker::ensure_volume_images(const core::v1::Pod& pod, const core::v1::Container& container, const EnvironmentSources& sources) {
+  std::map<std::string, std::string> out;
+  for (auto volume : pod.spec().volumes()) {
+    auto source = volume.image();
+    bool mounted = false;
+    for (auto m : container.volume_mounts()) mounted = mounted || m.name() == volume.name();
+    if (!source || !mounted) continue;
+    std::string reference(source.reference());
+    auto image = context_.image_manager.ensure(pod, reference, source.pull_policy(), sources, [&] {
+      event("Normal", "Pulling", "Pulling image \"" + reference + "\"", container.name());
+    });
+    if (!image) return fail(image.error());
+    if (image->pulled) event("Normal", "Pulled", "Successfully pulled image \"" + reference + "\"", container.name());
+    out[std::string(volume.name())] = image->image.id;
+  }
+  return out;
+}
+
 void PodWorker::fail_start(const core::v1::Pod& pod, const core::v1::Container& container, ContainerRecord& record, const Status& status) {
   (void)pod;
   record.waiting_reason = status.reason();
@@ -240,7 +270,7 @@ void PodWorker::fail_start(const core::v1::Pod& pod, const core::v1::Container& 
 }
 
 Result<runtime::ContainerConfig> PodWorker::configure(const core::v1::Pod& pod, const core::v1::Container& container, const runtime::Image& image,
-                                                      ContainerRecord& record) {
+                                                      const std::map<std::string, std::string>& volume_images, ContainerRecord& record) {
   EnvironmentSources env_sources = sources(pod);
   runtime::ContainerConfig config;
   config.name = container.name();
@@ -267,7 +297,7 @@ Result<runtime::ContainerConfig> PodWorker::configure(const core::v1::Pod& pod, 
     (void)file::remove(context_.options.log_dir + "/" + ns_ + "_" + name_ + "_" + uid_ + "/" + config.name + "/" + std::to_string(record.restarts - 2) + ".log");
   if (auto t = core::v1::EphemeralContainer(container.json()).target_container_name(); !t.empty()) config.target_container_id = container_id(t);
 
-  auto mounts = context_.volumes.mounts(pod, container, volume_paths_, values);
+  auto mounts = context_.volumes.mounts(pod, container, volume_paths_, volume_images, values);
   if (!mounts) return fail(mounts.error());
   config.mounts = std::move(*mounts);
   std::string dir = context_.volumes.pod_dir(uid_);

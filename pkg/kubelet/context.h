@@ -9,6 +9,7 @@
 #include "pkg/base/executor.h"
 #include "pkg/client/informer.h"
 #include "pkg/client/recorder.h"
+#include "pkg/kubelet/admission.h"
 #include "pkg/kubelet/image_manager.h"
 #include "pkg/kubelet/kubelet.h"
 #include "pkg/kubelet/object_cache.h"
@@ -35,6 +36,9 @@ struct Context {
   Executor workers{{.name = "pod-worker", .max_threads = 256}};
   Executor probes{{.name = "probe", .max_threads = 64}};
   client::Informer* services = nullptr;
+  // Set by the kubelet, which knows all pods: why a running pod cannot have what it asks for now; and word that room was made.
+  std::function<std::optional<Rejection>(const core::v1::Pod&)> check_resize;
+  std::function<void()> room_made;
 
   Context(Options o, client::Client& c, runtime::PodRuntime& r, runtime::ImageStore& i, Clock& k)
       : options(std::move(o)), client(c), runtime(r), images(i), clock(k), recorder(c, k, "kubelet", options.node_name),

@@ -14,13 +14,12 @@ Status waiting(std::string reason, std::string message) { return {500, std::move
 
 }  // namespace
 
-Result<ImageManager::Outcome> ImageManager::ensure(const core::v1::Pod& pod, const core::v1::Container& container,
+Result<ImageManager::Outcome> ImageManager::ensure(const core::v1::Pod& pod, std::string_view image, std::string_view policy,
                                                    const EnvironmentSources& sources, const std::function<void()>& pulling) {
-  std::string name(container.image());
+  std::string name(image);
   auto reference = runtime::ImageReference::parse(name);
   if (!reference)
     return fail(waiting("InvalidImageName", "Failed to apply default image tag \"" + name + "\": couldn't parse image name \"" + name + "\": " + reference.error().message()));
-  std::string_view policy = container.image_pull_policy();
   auto present = images_.resolve(name);
   if (present && policy != "Always") return Outcome{std::move(*present), false, {}};
   if (policy == "Never")

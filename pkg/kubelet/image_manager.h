@@ -1,4 +1,4 @@
-// Images for containers: pull policies, credentials of imagePullSecrets, and back-off after failures.
+// Images for containers and image volumes: pull policies, credentials of imagePullSecrets, and back-off after failures.
 #pragma once
 
 #include <map>
@@ -21,9 +21,9 @@ class ImageManager {
     bool pulled = false;
     Duration took{};
   };
-  // The image, pulled when the policy says so. Failures carry the waiting reason in Status::reason: ErrImageNeverPull,
+  // The image, pulled when the policy (Always, IfNotPresent, Never) says so; `pulling` is called before. Failures carry the waiting reason in Status::reason: ErrImageNeverPull,
   // InvalidImageName, ErrImagePull, ImagePullBackOff.
-  Result<Outcome> ensure(const core::v1::Pod& pod, const core::v1::Container& container, const EnvironmentSources& sources,
+  Result<Outcome> ensure(const core::v1::Pod& pod, std::string_view image, std::string_view policy, const EnvironmentSources& sources,
                          const std::function<void()>& pulling);
 
  private:

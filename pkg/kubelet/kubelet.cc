@@ -40,6 +40,8 @@ class KubeletImpl final : public Kubelet {
 
   Result<void> start() override {
     context_.runtime.set_event_sink([this](const runtime::Event& event) { wake(event.sandbox_uid); });
+    context_.check_resize = [this](const core::v1::Pod& pod) { return check_resize_of(pod); };
+    context_.room_made = [this] { wake_who_waits_for_room(); };
     context_.objects.on_change([this](const std::string& uid) { wake(uid); });
     node_.measure();
     adoptable_ = list_adoptable();
@@ -147,17 +149,41 @@ class KubeletImpl final : public Kubelet {
     else worker->update(pod);
   }
 
+  // The pods that hold something of the node, without one. Under mutex_.
+  std::vector<api::ObjectPtr> others(std::string_view without) const {
+    std::vector<api::ObjectPtr> out;
+    for (auto& [uid, worker] : workers_)
+      if (worker && uid != without && !worker->released()) out.push_back(worker->granted());
+    return out;
+  }
+
+  NodeRoom room() const { return {context_.cpu_millis, context_.memory_bytes, static_cast<size_t>(context_.options.max_pods)}; }
+
+  static std::vector<core::v1::Pod> views(const std::vector<api::ObjectPtr>& objects) {
+    std::vector<core::v1::Pod> out;
+    for (const api::ObjectPtr& object : objects) out.emplace_back(object->value());
+    return out;
+  }
+
+  std::optional<Rejection> check_resize_of(const core::v1::Pod& pod) const {
+    std::vector<api::ObjectPtr> kept;
+    {
+      std::lock_guard lock(mutex_);
+      kept = others(pod.metadata().uid());
+    }
+    return check_resize(pod, views(kept), room());
+  }
+
+  void wake_who_waits_for_room() {
+    for (auto& worker : all_workers())
+      if (worker->waits_for_room()) worker->wake();
+  }
+
   // A pod that there is no room for fails before anything of it starts. Under mutex_, before its first turn.
   void admit(PodWorker& fresh, const api::ObjectPtr& pod) {
     if (pod->deleting() || fresh.released()) return;
-    std::vector<api::ObjectPtr> kept;
-    std::vector<core::v1::Pod> running;
-    for (auto& [uid, worker] : workers_) {
-      if (!worker || worker.get() == &fresh || worker->released()) continue;
-      kept.push_back(worker->pod());
-      running.emplace_back(kept.back()->value());
-    }
-    auto rejection = check_admission(core::v1::Pod(pod->value()), running, {context_.cpu_millis, context_.memory_bytes, static_cast<size_t>(context_.options.max_pods)});
+    std::vector<api::ObjectPtr> kept = others(pod->uid());
+    auto rejection = check_admission(core::v1::Pod(pod->value()), views(kept), room());
     if (rejection) fresh.reject(std::move(rejection->reason), std::move(rejection->message));
   }
 
@@ -171,6 +197,7 @@ class KubeletImpl final : public Kubelet {
       workers_.erase(it);
     }
     if (!worker->finished()) worker->removed_from_api();
+    wake_who_waits_for_room();
   }
 
   void set_static_pods(std::vector<api::ObjectPtr> pods) {
@@ -247,7 +274,7 @@ class KubeletImpl final : public Kubelet {
   std::unique_ptr<Endpoint> endpoint_;
   std::unique_ptr<StaticPods> static_pods_;
   std::vector<api::ObjectPtr> static_set_;  // the watcher's thread only
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<std::string, WorkerPtr> workers_;  // by uid
   std::map<std::string, runtime::SandboxStatus> adoptable_;
   bool stopped_ = false;

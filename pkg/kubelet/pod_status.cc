@@ -9,6 +9,13 @@ json::value str(std::string_view s) { return json::value(json::key(s)); }
 
 bool sidecar(const core::v1::Container& c) { return c.restart_policy() == "Always"; }
 
+// Conditions that the kubelet alone writes.
+bool ours(std::string_view type) {
+  for (const char* own : {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodResizePending", "PodResizeInProgress"})
+    if (type == own) return true;
+  return false;
+}
+
 std::string container_uri(const std::string& id) { return id.empty() ? std::string() : "kcube://" + id; }
 
 }  // namespace
@@ -99,9 +106,9 @@ json::object StatusBuilder::container_status(const core::v1::Container& c, const
                    {"image", str(c.image())}, {"imageID", str(r.image_id)}, {"started", started}};
   if (r.last_terminated.is_object()) out["lastState"] = json::object{{"terminated", r.last_terminated}};
   if (!r.id.empty()) out["containerID"] = str(container_uri(r.id));
-  if (r.running()) {
-    if (const json::value* resources = json::find(c.json(), "resources")) out["resources"] = *resources;
-  }
+  const PodResources& resources = worker_.resources_;
+  if (const json::value& has = r.running() ? resources.actual(c.name()) : resources.granted(c.name()); !has.is_null()) out["resources"] = has;
+  if (const json::value* requests = json::find(&resources.granted(c.name()), "requests")) out["allocatedResources"] = *requests;
   json::array mounts;
   for (auto m : c.volume_mounts()) {
     json::object mount{{"name", str(m.name())}, {"mountPath", str(m.mount_path())}};
@@ -163,8 +170,10 @@ json::array StatusBuilder::conditions(bool over, std::string_view phase) {
   for (auto c : pod_.status().conditions()) {
     std::string_view type = c.type();
     scheduled = scheduled || type == "PodScheduled";
-    if (type != "PodReadyToStartContainers" && type != "Initialized" && type != "Ready" && type != "ContainersReady") out.push_back(*c.json());
+    if (!ours(type)) out.push_back(*c.json());
   }
+  if (worker_.resize_pending_) add_condition(out, "PodResizePending", true, worker_.resize_pending_->reason, worker_.resize_pending_->message);
+  if (!worker_.resources_.settled() && !over) add_condition(out, "PodResizeInProgress", true, worker_.resize_error_.empty() ? "" : "Error", worker_.resize_error_);
   // Pods that named their node themselves have met no scheduler.
   if (!scheduled) add_condition(out, "PodScheduled", true);
   bool has_sandbox = worker_.sandbox_ && worker_.sandbox_->state == runtime::SandboxState::ready && !over;

@@ -118,7 +118,7 @@ runtime::SandboxConfig sandbox_config(const core::v1::Pod& pod, const Options& o
 }  // namespace
 
 PodWorker::PodWorker(Context& context, api::ObjectPtr pod)
-    : context_(context), ns_(pod->namespace_()), name_(pod->name()), uid_(pod->uid()), pod_(std::move(pod)) {
+    : context_(context), ns_(pod->namespace_()), name_(pod->name()), uid_(pod->uid()), pod_(std::move(pod)), resources_(core::v1::Pod(pod_->value())) {
   // Restart counts and last states outlive a restarted kubelet in the status that it wrote.
   core::v1::Pod view(pod_->value());
   auto remember = [&](core::v1::ContainerStatus s) {
@@ -276,7 +276,8 @@ void PodWorker::event(std::string_view type, std::string_view reason, std::strin
 void PodWorker::run() {
   if (finished_) return;
   api::ObjectPtr object = pod();
-  core::v1::Pod pod(object->value());
+  api::ObjectPtr allocated = terminal_ || object->deleting() ? object : allocate(object);
+  core::v1::Pod pod(allocated->value());
   bool gone;
   {
     std::lock_guard lock(mutex_);
@@ -329,6 +330,7 @@ void PodWorker::finish(const core::v1::Pod& pod) {
   refresh();
   (void)context_.runtime.stop_sandbox(sandbox_id());
   released_ = true;
+  context_.room_made();
 }
 
 void PodWorker::sync(const core::v1::Pod& pod) {
@@ -350,6 +352,7 @@ void PodWorker::sync(const core::v1::Pod& pod) {
     }
   }
   if (!ensure_sandbox(pod)) return;
+  actuate(pod);
   if (!run_init_containers(pod)) return;
   run_containers(pod);
 }

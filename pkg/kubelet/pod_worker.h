@@ -12,6 +12,7 @@
 #include <string>
 
 #include "pkg/kubelet/context.h"
+#include "pkg/kubelet/pod_resources.h"
 #include "pkg/kubelet/probes.h"
 
 namespace kcube::kubelet {
@@ -59,6 +60,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // The log file of a container, of the attempt before with `previous`; empty when there is none.
   std::string log_path(std::string_view container_name, bool previous) const;
   bool container_running(std::string_view container_name) const;
+  // The pod with the resources that were granted to it: what it takes of the node.
+  api::ObjectPtr granted() const;
+  // A resize waits until others make room.
+  bool waits_for_room() const;
 
  private:
   friend class StatusBuilder;
@@ -76,10 +81,18 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
 
   // container_start.cc
   bool start(const core::v1::Pod& pod, const core::v1::Container& container);
-  Result<runtime::ContainerConfig> configure(const core::v1::Pod& pod, const core::v1::Container& container, const runtime::Image& image, ContainerRecord& record);
+  Result<runtime::ContainerConfig> configure(const core::v1::Pod& pod, const core::v1::Container& container, const runtime::Image& image,
+                                             const std::map<std::string, std::string>& volume_images, ContainerRecord& record);
+  Result<std::map<std::string, std::string>> ensure_volume_images(const core::v1::Pod& pod, const core::v1::Container& container, const EnvironmentSources& sources);
   void start_probes(const core::v1::Container& container, ContainerRecord& record);
   void fail_start(const core::v1::Pod& pod, const core::v1::Container& container, ContainerRecord& record, const Status& status);
   void restart_unhealthy(const std::string& name, const std::string& id, ProbeKind kind);
+
+  // resize.cc
+  api::ObjectPtr allocate(const api::ObjectPtr& object);
+  void actuate(const core::v1::Pod& pod);
+  Result<void> apply_resources(const core::v1::Pod& pod, const core::v1::Container& container);
+  void restart_for_resize(const core::v1::Container& container, const std::string& id);
 
   // termination.cc
   void terminate(const core::v1::Pod& pod, std::chrono::milliseconds grace, bool delete_from_api);
@@ -100,6 +113,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::optional<runtime::SandboxStatus> sandbox_;
   std::map<std::string, ContainerRecord> containers_;
   std::vector<TimerId> timers_;
+  PodResources resources_;
+  std::optional<Rejection> resize_pending_;   // why the resources asked for were not granted yet
+  std::string resize_error_;                  // why those granted are not in force yet
+  std::map<std::string, std::string> resize_restarts_;   // container name -> the id that is being stopped for its resize
 
   // run()'s own thread
   std::map<std::string, std::string> volume_paths_;

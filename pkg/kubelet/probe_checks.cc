@@ -37,6 +37,7 @@ http::ClientRequest http_request(core::v1::HTTPGetAction action, const core::v1:
   std::string path(action.path().empty() ? std::string_view("/") : action.path());
   if (!path.starts_with('/')) path = "/" + path;
   request.url = scheme + "://" + bracketed(host) + ":" + std::to_string(resolve_port(action.port(), container)) + path;
+  request.own_connection = true;
   request.timeout = request.connect_timeout = timeout;
   bool agent = false, accept = false;
   for (auto header : action.http_headers()) {
@@ -105,7 +106,7 @@ ProbeResult check_grpc(core::v1::GRPCAction action, const ProbeTarget& target, m
   request.headers.set("TE", "trailers");
   request.body = frame + message;
   request.timeout = request.connect_timeout = timeout;
-  request.http2_prior_knowledge = true;
+  request.http2_prior_knowledge = request.own_connection = true;
   auto response = probe_client().send(request);
   if (!response) {
     output = "timeout: failed to connect service \"" + bracketed(target.pod_ip) + ":" + std::to_string(action.port()) + "\": " + response.error().message();

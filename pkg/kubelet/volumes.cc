@@ -132,6 +132,7 @@ Result<std::string> VolumeManager::one(const core::v1::Pod& pod, core::v1::Volum
     return path;
   }
   if (volume.has_persistent_volume_claim()) return claim(pod, volume);
+  if (volume.has_image()) return std::string();
 
   std::vector<VolumeFile> files;
   std::string kind;
@@ -259,7 +260,8 @@ Result<void> VolumeManager::tear_down(const std::string& pod_uid) {
 std::vector<std::string> VolumeManager::pods_on_disk() const { return file::list(pods_dir_).value_or(std::vector<std::string>()); }
 
 Result<std::vector<runtime::Mount>> VolumeManager::mounts(const core::v1::Pod& pod, const core::v1::Container& container,
-                                                          const std::map<std::string, std::string>& volumes, const std::map<std::string, std::string>& env) {
+                                                          const std::map<std::string, std::string>& volumes, const std::map<std::string, std::string>& images,
+                                                          const std::map<std::string, std::string>& env) {
   std::vector<runtime::Mount> out;
   for (auto m : container.volume_mounts()) {
     runtime::Mount mount;
@@ -275,8 +277,13 @@ Result<std::vector<runtime::Mount>> VolumeManager::mounts(const core::v1::Pod& p
     for (auto v : pod.spec().volumes())
       if (v.name() == name && (v.has_config_map() || v.has_secret() || v.has_projected() || v.has_downward_api())) mount.readonly = true;
     std::string sub = m.sub_path_expr().empty() ? std::string(m.sub_path()) : expand(m.sub_path_expr(), env);
-    if (!sub.empty()) {
+    if (!sub.empty())
       if (auto r = check_relative(sub); !r) return fail(r.error());
+    if (auto image = images.find(name); image != images.end()) {
+      mount.image = image->second;
+      mount.image_sub_path = std::move(sub);
+      mount.readonly = true;
+    } else if (!sub.empty()) {
       // The sub path may hold links made by a pod: resolved beneath the volume, it cannot point out of it.
       auto root = file::open(mount.host_path, O_PATH | O_DIRECTORY);
       if (!root) return fail(root.error());

@@ -1,7 +1,7 @@
 // Volumes of a pod: made before its containers, kept current while it runs, removed after.
 //
 // emptyDir, hostPath, configMap, secret, downwardAPI, projected (those and service account tokens), and PersistentVolumes
-// of kind hostPath or local. Files from the API are replaced atomically through a `..data` link, so that a reader sees
+// of kind hostPath or local; image volumes are mounted by the runtime. Files from the API are replaced atomically through a `..data` link, so that a reader sees
 // the old set or the new one, never a mix. Source: the Kubernetes docs on volumes.
 #pragma once
 
@@ -31,16 +31,18 @@ class VolumeManager {
   // `pods_dir` holds one directory a pod UID.
   VolumeManager(client::Client& client, std::string pods_dir) : client_(client), pods_dir_(std::move(pods_dir)) {}
 
-  // Makes or updates every volume; volume name -> path on the node. Fails with the message for a FailedMount event.
+  // Makes or updates every volume; volume name -> path on the node (empty for images, which the runtime mounts). Fails with the message for a FailedMount event.
   Result<std::map<std::string, std::string>> set_up(const core::v1::Pod& pod, const EnvironmentSources& sources);
   // Unmounts and removes the pod's directory.
   Result<void> tear_down(const std::string& pod_uid);
   // UIDs that have a directory.
   std::vector<std::string> pods_on_disk() const;
 
-  // The mounts of a container over volumes that are set up. Makes sub paths.
+  // The mounts of a container over volumes that are set up; `images`: the image ids of image volumes by their names.
+  // Makes sub paths.
   Result<std::vector<runtime::Mount>> mounts(const core::v1::Pod& pod, const core::v1::Container& container,
-                                             const std::map<std::string, std::string>& volumes, const std::map<std::string, std::string>& env);
+                                             const std::map<std::string, std::string>& volumes, const std::map<std::string, std::string>& images,
+                                             const std::map<std::string, std::string>& env);
 
   std::string pod_dir(std::string_view uid) const { return pods_dir_ + "/" + std::string(uid); }
 

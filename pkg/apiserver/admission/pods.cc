@@ -20,7 +20,8 @@ bool tolerates(const json::value* tolerations, std::string_view key) {
 }
 
 Result<void> add_tolerations(Admission& a) {
-  if (!a.is("", "pods") || a.object == nullptr || a.operation != Operation::create) return {};
+  // On updates too: a client that writes the list anew loses none of them.
+  if (!a.is("", "pods") || a.object == nullptr) return {};
   json::object& spec = json::ensure_object(a.object->get_object(), "spec");
   for (const char* key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
     if (tolerates(spec.if_contains("tolerations"), key)) continue;
