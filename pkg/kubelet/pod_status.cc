@@ -9,13 +9,6 @@ json::value str(std::string_view s) { return json::value(json::key(s)); }
 
 bool sidecar(const core::v1::Container& c) { return c.restart_policy() == "Always"; }
 
-// Conditions that the kubelet alone writes.
-bool ours(std::string_view type) {
-  for (const char* own : {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodResizePending", "PodResizeInProgress"})
-    if (type == own) return true;
-  return false;
-}
-
 std::string container_uri(const std::string& id) { return id.empty() ? std::string() : "kcube://" + id; }
 
 }  // namespace
@@ -170,7 +163,7 @@ json::array StatusBuilder::conditions(bool over, std::string_view phase) {
   for (auto c : pod_.status().conditions()) {
     std::string_view type = c.type();
     scheduled = scheduled || type == "PodScheduled";
-    if (!ours(type)) out.push_back(*c.json());
+    if (!is_kubelet_condition(type)) out.push_back(*c.json());
   }
   if (worker_.resize_pending_) add_condition(out, "PodResizePending", true, worker_.resize_pending_->reason, worker_.resize_pending_->message);
   if (!worker_.resources_.settled() && !over) add_condition(out, "PodResizeInProgress", true, worker_.resize_error_.empty() ? "" : "Error", worker_.resize_error_);

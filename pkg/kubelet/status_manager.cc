@@ -1,6 +1,7 @@
 #include "pkg/kubelet/status_manager.h"
 
 #include <algorithm>
+#include <set>
 
 #include "pkg/base/log.h"
 #include "pkg/client/informer.h"
@@ -9,20 +10,24 @@ namespace kcube::kubelet {
 namespace {
 constexpr Duration kRetry = std::chrono::seconds(1);
 
-// The conditions that are the kubelet's to say. Others (DisruptionTarget, readiness gates) may have been written since it
-// last saw the pod: the patch leaves them alone.
-constexpr std::string_view kOwnConditions[] = {"PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
+constexpr std::string_view kOwnConditions[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodResizePending", "PodResizeInProgress"};
 
-// As a strategic merge patch, in which lists with a key are merged unless told otherwise.
+// As a strategic merge patch, in which lists with a key are merged unless told otherwise. Conditions of others
+// (DisruptionTarget, readiness gates) may have been written since the kubelet last saw the pod: the patch leaves them alone.
 json::object patch_of(const json::value& whole) {
   json::object status = json::get_object(&whole);
   json::array conditions;
+  std::set<std::string_view> said;
   for (const json::value& c : json::get_array(status.if_contains("conditions"))) {
-    if (std::ranges::find(kOwnConditions, json::get_string(c, {"type"})) == std::end(kOwnConditions)) continue;
+    std::string_view type = json::get_string(c, {"type"});
+    if (type != "PodScheduled" && !is_kubelet_condition(type)) continue;
+    said.insert(type);
     json::object own = c.get_object();
     own["$patch"] = "replace";
     conditions.push_back(std::move(own));
   }
+  for (std::string_view type : kOwnConditions)
+    if (!said.contains(type)) conditions.push_back(json::object{{"type", json::key(type)}, {"$patch", "delete"}});
   status["conditions"] = std::move(conditions);
   for (const char* name : {"podIPs", "hostIPs"})
     if (json::value* list = status.if_contains(name); list != nullptr && list->is_array()) list->get_array().push_back(json::object{{"$patch", "replace"}});
@@ -30,6 +35,8 @@ json::object patch_of(const json::value& whole) {
 }
 
 }  // namespace
+
+bool is_kubelet_condition(std::string_view type) { return std::ranges::find(kOwnConditions, type) != std::end(kOwnConditions); }
 
 void StatusManager::set(const std::string& ns, const std::string& name, const std::string& uid, json::value status) {
   std::lock_guard lock(mutex_);

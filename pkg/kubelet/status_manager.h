@@ -6,12 +6,16 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "pkg/base/clock.h"
 #include "pkg/base/executor.h"
 #include "pkg/client/client.h"
 
 namespace kcube::kubelet {
+
+// Conditions that only the kubelet writes (PodScheduled is the scheduler's too). One that a status no longer has is removed.
+bool is_kubelet_condition(std::string_view type);
 
 class StatusManager {
  public:

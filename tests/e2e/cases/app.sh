@@ -282,3 +282,53 @@ case_jobs_and_daemon_sets() {
   k rollout status daemonset/every --timeout=60s
   k delete job/parallel daemonset/every
 }
+
+memory_limit() { k exec "$1" -- sh -c "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"; }
+
+# Resources of a running pod change without a restart; what the node does not have is said to be infeasible.
+case_resize_in_place() {
+  k apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: grows}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: kcube.io/busybox:1
+    command: [sleep, "1000"]
+    resources: {limits: {cpu: 100m, memory: 32Mi}, requests: {cpu: 50m, memory: 16Mi}}
+Y
+  ready pod/grows
+  same "$(memory_limit grows)" $((32 << 20))
+  k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"limits":{"memory":"48Mi"},"requests":{"cpu":"60m"}}}]}}'
+  eventually 10 equals "48Mi 60m 0" field pod/grows '{.status.containerStatuses[0].resources.limits.memory} {.status.containerStatuses[0].allocatedResources.cpu} {.status.containerStatuses[0].restartCount}'
+  same "$(memory_limit grows)" $((48 << 20))
+  k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"900"},"limits":{"cpu":"900"}}}]}}'
+  eventually 10 equals "Infeasible 60m" field pod/grows '{.status.conditions[?(@.type=="PodResizePending")].reason} {.status.containerStatuses[0].allocatedResources.cpu}'
+  k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"60m"},"limits":{"cpu":"100m"}}}]}}'
+  eventually 10 equals "" field pod/grows '{.status.conditions[?(@.type=="PodResizePending")].reason}'
+  k delete pod grows
+}
+
+# An image as a volume, also with the policy that would ask a registry: it was loaded by hand.
+case_image_volume() {
+  k apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: reads-image}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: kcube.io/busybox:1
+    imagePullPolicy: Always
+    command: [sleep, "1000"]
+    volumeMounts: [{name: other, mountPath: /other}]
+  volumes: [{name: other, image: {reference: "kcube.io/busybox:1", pullPolicy: Always}}]
+Y
+  ready pod/reads-image
+  k exec reads-image -- test -x /other/bin/busybox
+  refused "Read-only file system" k exec reads-image -- touch /other/x
+  k delete pod reads-image
+}
