@@ -2,32 +2,13 @@
 
 #include <algorithm>
 
+#include "pkg/api/scan.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::api {
 namespace {
 constexpr std::string_view kMetadata = "\"metadata\":";
 constexpr std::string_view kHole = "\"metadata\":{\"resourceVersion\":\"";
-
-// The object that begins at `from` in a text that is known to be JSON.
-std::string_view object_at(std::string_view text, size_t from) {
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = from; i < text.size(); ++i) {
-    char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      else if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '{') {
-      ++depth;
-    } else if (c == '}' && --depth == 0) {
-      return text.substr(from, i + 1 - from);
-    }
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -40,10 +21,7 @@ ObjectPtr Object::make(std::string_view template_text, uint64_t revision) {
   bytes.reserve(template_text.size() + number.size());
   bytes.append(template_text.substr(0, hole)).append(number).append(template_text.substr(hole));
   std::shared_ptr<Object> object(new Object(std::move(bytes), revision));
-  // Metadata alone: this runs for every write and, at the start, for every stored object.
-  auto metadata = json::parse(object_at(object->bytes_, hole - kHole.size() + kMetadata.size()));
-  KCUBE_CHECK(metadata.has_value());
-  object->read_metadata(&*metadata);
+  object->scan_metadata(std::string_view(object->bytes_).substr(hole - kHole.size() + kMetadata.size()));
   return object;
 }
 
@@ -92,6 +70,20 @@ void Object::read_metadata(const json::value* metadata) {
   deleting_ = !json::get_string(json::find(metadata, "deletionTimestamp")).empty();
   for (const auto& label : json::get_object(json::find(metadata, "labels")))
     labels_.emplace_back(std::string(label.key()), std::string(json::get_string(&label.value())));
+  std::ranges::sort(labels_);
+}
+
+// Without parsing: this runs for every write and, at the start, for every stored object.
+void Object::scan_metadata(std::string_view text) {
+  for (MemberScanner members(text); members.next();) {
+    std::string_view key = members.key();
+    if (key == "name") name_ = scalar_text(members.value());
+    else if (key == "namespace") namespace__ = scalar_text(members.value());
+    else if (key == "uid") uid_ = scalar_text(members.value());
+    else if (key == "deletionTimestamp") deleting_ = !scalar_text(members.value()).empty();
+    else if (key == "labels")
+      for (MemberScanner labels(members.value()); labels.next();) labels_.emplace_back(labels.key(), scalar_text(labels.value()));
+  }
   std::ranges::sort(labels_);
 }
 

@@ -63,6 +63,7 @@ class Object {
  private:
   Object(std::string bytes, uint64_t revision) : bytes_(std::move(bytes)), revision_(revision) {}
   void read_metadata(const json::value* metadata);
+  void scan_metadata(std::string_view text);
 
   std::string bytes_;
   uint64_t revision_;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "pkg/apiserver/authorization/webhook_authorizer.h"
-#include "pkg/apiserver/scan.h"
+#include "pkg/api/scan.h"
 
 namespace kcube::apiserver {
 namespace {
@@ -200,7 +200,7 @@ bool Authorizer::pod_of_node_uses(std::string_view node, std::string_view resour
   };
   for (SnapshotPtr all = cache_.find("", "pods")->snapshot(); const ObjectPtr& pod : all->objects) {
     if (!ns.empty() && pod->namespace_() != ns) continue;
-    if (scalar_text(scan_path(pod->bytes(), {"spec", "nodeName"})) != node) continue;
+    if (api::scalar_text(api::scan_path(pod->bytes(), {"spec", "nodeName"})) != node) continue;
     const json::value* spec = json::find(&pod->value(), "spec");
     if (spec == nullptr) continue;
     if (resource == "pods" && pod->name() == name) return true;

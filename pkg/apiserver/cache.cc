@@ -5,6 +5,7 @@
 namespace kcube::apiserver {
 namespace {
 
+constexpr size_t kLoadPage = 1000;   // objects read at a time
 constexpr size_t kWindow = 1024;
 constexpr std::string_view kRoot = "/registry/";
 constexpr std::string_view kVersionMember = "\"metadata\":{\"resourceVersion\":\"";
@@ -175,23 +176,29 @@ std::pair<ResourceCache*, std::string_view> Cache::locate(std::string_view store
 Result<void> Cache::load(store::Store& store, std::function<void(std::vector<EventPtr>)> on_events) {
   on_events_ = std::move(on_events);
   store_ = &store;
-  auto all = store.range(kRoot, {}, 0, 0);
-  if (!all) return fail(all.error());
-  for (const store::KeyValue& item : all->items) {
-    auto [cache, key] = locate(item.key);
-    if (cache == nullptr) continue;
-    if (item.value->starts_with("k8s:enc:"))
-      return fail(Status::internal(item.key + " is encrypted: give --encryption-provider-config with the key it was written with"));
-    cache->load(key, api::Object::make(*item.value, item.mod_revision));
-    if (item.mod_revision > cache->changed_) cache->changed_ = item.mod_revision;
+  // By pages: the store's copies of everything at once would be as much memory again.
+  uint64_t revision = 0;
+  for (std::string start;;) {
+    auto page = store.range(kRoot, start, kLoadPage, 0);
+    if (!page) return fail(page.error());
+    if (revision == 0) revision = page->revision;   // what is written meanwhile is followed
+    for (const store::KeyValue& item : page->items) {
+      auto [cache, key] = locate(item.key);
+      if (cache == nullptr) continue;
+      if (item.value->starts_with("k8s:enc:"))
+        return fail(Status::internal(item.key + " is encrypted: give --encryption-provider-config with the key it was written with"));
+      cache->load(key, api::Object::make(*item.value, item.mod_revision));
+    }
+    if (!page->more) break;
+    start = page->items.back().key + '\x01';
   }
   // A snapshot's age is told by `changed`: removals before the start must count as well.
   for (auto& cache : resources_) {
-    cache->changed_ = all->revision;
-    cache->window_start_ = all->revision;
+    cache->changed_ = revision;
+    cache->window_start_ = revision;
   }
-  revision_ = all->revision;
-  return store.follow(all->revision, [this](const std::vector<store::Change>& changes) { apply(changes); });
+  revision_ = revision;
+  return store.follow(revision, [this](const std::vector<store::Change>& changes) { apply(changes); });
 }
 
 EventPtr Cache::to_event(const store::Change& change) const {

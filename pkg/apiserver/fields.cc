@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "pkg/apiserver/extension/custom_resource.h"
-#include "pkg/apiserver/scan.h"
+#include "pkg/api/scan.h"
 
 namespace kcube::apiserver {
 namespace {
@@ -109,10 +109,10 @@ bool FieldMatcher::matches(const api::Object& object) const {
     } else if (term.label == "metadata.namespace") {
       equal = object.namespace_() == term.value;
     } else {
-      std::string value = scalar_text(scan_dotted(object.bytes(), term.path));
+      std::string value = api::scalar_text(api::scan_dotted(object.bytes(), term.path));
       if (value.empty()) value = term.absent;
       // An event's source is its reporting component when the old field is empty.
-      if (term.label == "source" && value.empty()) value = scalar_text(scan_dotted(object.bytes(), "reportingComponent"));
+      if (term.label == "source" && value.empty()) value = api::scalar_text(api::scan_dotted(object.bytes(), "reportingComponent"));
       equal = value == term.value;
     }
     if (equal == term.negated) return false;

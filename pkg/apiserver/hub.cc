@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
-#include "pkg/apiserver/scan.h"
+#include "pkg/api/scan.h"
 #include "pkg/base/executor.h"
 
 namespace kcube::apiserver {
@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kQueueBound = 100'000;                      // events that wait to be handed out
 constexpr std::chrono::seconds kBookmarkInterval{50};        // at least one a minute
 
-std::string node_of(const api::Object& object) { return scalar_text(scan_path(object.bytes(), {"spec", "nodeName"})); }
+std::string node_of(const api::Object& object) { return api::scalar_text(api::scan_path(object.bytes(), {"spec", "nodeName"})); }
 
 }  // namespace
 

@@ -85,6 +85,11 @@ class SchedulerImpl final : public Scheduler {
       bool spec_changed = !before || before->deleting() != now->deleting() ||
                           core::v1::Pod(before->value()).metadata().generation() != pod.metadata().generation() ||
                           core::v1::Pod(before->value()).spec().scheduling_gates().size() != pod.spec().scheduling_gates().size();
+      // Nominated before this scheduler started: the room is still kept for it.
+      if (!before && ours(pod) && !pod.status().nominated_node_name().empty()) {
+        std::lock_guard lock(mutex_);
+        nominated_[now->key()] = {std::string(pod.status().nominated_node_name()), now, {}};
+      }
       if (ours(pod) && spec_changed) queue_.add(now->key());
       return;
     }
@@ -92,6 +97,7 @@ class SchedulerImpl final : public Scheduler {
       std::lock_guard lock(mutex_);
       assumed_.erase(now->key());
       waiting_.erase(now->key());
+      nominated_.erase(now->key());
       NodeInfo& info = nodes_[node];
       if (over(pod)) info.remove_pod(now->key());
       else info.add_pod(now);
@@ -110,6 +116,7 @@ class SchedulerImpl final : public Scheduler {
       if (node.empty() && assumed != assumed_.end()) node = assumed->second;
       assumed_.erase(last->key());
       waiting_.erase(last->key());
+      nominated_.erase(last->key());
       if (auto it = nodes_.find(node); it != nodes_.end()) it->second.remove_pod(last->key());
     }
     queue_.forget(last->key());
@@ -169,7 +176,7 @@ class SchedulerImpl final : public Scheduler {
     if (why.empty()) {
       for (const auto& [name, info] : nodes_) {
         if (!info.node) continue;
-        std::string reason = filter(cycle, info);
+        std::string reason = filter_beside_nominated(cycle, key, info);
         if (reason.empty()) fitting.push_back(&info);
         else ++reasons[reason];
       }
@@ -179,7 +186,11 @@ class SchedulerImpl final : public Scheduler {
       size_t total = std::ranges::count_if(nodes_, [](const auto& n) { return n.second.node != nullptr; });
       std::vector<api::ObjectPtr> victims;
       std::string nominated;
-      if (why.empty()) preempt(cycle, nominated, victims);
+      if (why.empty() && !victims_leave(key)) {
+        preempt(cycle, key, nominated, victims);
+        if (nominated.empty()) nominated_.erase(key);
+        else nominated_[key] = {nominated, object, victims};
+      }
       lock.unlock();
       unschedulable(object, why, reasons, total, nominated, victims);
       return;
@@ -188,9 +199,21 @@ class SchedulerImpl final : public Scheduler {
     std::string node(best->node->name());
     nodes_[node].add_pod(object);
     assumed_[key] = node;
+    nominated_.erase(key);
     lock.unlock();
     select_node_for_claims(pod, node);
     binders_.submit([this, object, node] { bind(object, node); });
+  }
+
+  // The room that a preemption made is not for those who are less important than the pod it was made for.
+  std::string filter_beside_nominated(const Cycle& cycle, const std::string& key, const NodeInfo& info, bool* permanent = nullptr) const {
+    NodeInfo with;
+    for (const auto& [other, nomination] : nominated_) {
+      if (other == key || nomination.node != info.node->name() || core::v1::Pod(nomination.pod->value()).spec().priority() < cycle.pod.spec().priority()) continue;
+      if (!with.node) with = info;
+      with.add_pod(nomination.pod);
+    }
+    return filter(cycle, with.node ? with : info, permanent);
   }
 
   const NodeInfo* choose(const Cycle& cycle, const std::vector<const NodeInfo*>& fitting) {
@@ -236,15 +259,27 @@ class SchedulerImpl final : public Scheduler {
     queue_.add_rate_limited(pod->key());
   }
 
+  // Those evicted for this pod are still on their way out: it waits for them. Caller holds mutex_.
+  bool victims_leave(const std::string& key) const {
+    auto nomination = nominated_.find(key);
+    if (nomination == nominated_.end()) return false;
+    auto node = nodes_.find(nomination->second.node);
+    if (node == nodes_.end()) return false;
+    return std::ranges::any_of(nomination->second.victims, [&](const api::ObjectPtr& victim) {
+      auto pod = node->second.pods.find(victim->key());
+      return pod != node->second.pods.end() && pod->second->uid() == victim->uid();
+    });
+  }
+
   // Finds the node where evicting the fewest, least important pods makes room. Caller holds mutex_.
-  void preempt(const Cycle& cycle, std::string& nominated, std::vector<api::ObjectPtr>& victims) {
+  void preempt(const Cycle& cycle, const std::string& key, std::string& nominated, std::vector<api::ObjectPtr>& victims) {
     int64_t priority = cycle.pod.spec().priority();
     if (cycle.pod.spec().preemption_policy() == "Never") return;
     int64_t best_priority = INT64_MAX;
     size_t best_count = SIZE_MAX;
     for (const auto& [name, info] : nodes_) {
       bool permanent = false;
-      if (!info.node || filter(cycle, info, &permanent).empty() || permanent) continue;
+      if (!info.node || filter_beside_nominated(cycle, key, info, &permanent).empty() || permanent) continue;
       std::vector<api::ObjectPtr> lower;
       bool leaving = false;
       for (const auto& [key, pod] : info.pods) {
@@ -258,13 +293,13 @@ class SchedulerImpl final : public Scheduler {
       NodeInfo& candidate = world[name];
       for (const auto& pod : lower) candidate.remove_pod(pod->key());
       Cycle hypothetical{cycle.pod, cycle.requests, cycle.ports, world, cycle.claim, cycle.volume, cycle.storage_class, cycle.name_space};
-      if (!filter(hypothetical, candidate).empty()) continue;
+      if (!filter_beside_nominated(hypothetical, key, candidate).empty()) continue;
       // Give back as many as fit, the most important first.
       std::ranges::sort(lower, std::greater<>(), [](const api::ObjectPtr& p) { return core::v1::Pod(p->value()).spec().priority(); });
       std::vector<api::ObjectPtr> needed;
       for (const auto& pod : lower) {
         candidate.add_pod(pod);
-        if (filter(hypothetical, candidate).empty()) continue;
+        if (filter_beside_nominated(hypothetical, key, candidate).empty()) continue;
         candidate.remove_pod(pod->key());
         needed.push_back(pod);
       }
@@ -322,10 +357,17 @@ class SchedulerImpl final : public Scheduler {
   client::Informer *pods_ = nullptr, *claims_ = nullptr, *volumes_ = nullptr, *classes_ = nullptr, *namespaces_ = nullptr;
   WorkQueue queue_;
 
-  std::mutex mutex_;                              // guards the four below
+  struct Nomination {
+    std::string node;
+    api::ObjectPtr pod;
+    std::vector<api::ObjectPtr> victims{};
+  };
+
+  std::mutex mutex_;                              // guards those below
   std::map<std::string, NodeInfo> nodes_;
   std::map<std::string, std::string> assumed_;    // pod -> node, decided but not yet seen bound
   std::set<std::string> waiting_;                 // fit nowhere; a change lets them try again
+  std::map<std::string, Nomination> nominated_;   // for whom victims were evicted, and where
 
   std::mutex pump_mutex_;
   bool started_ = false, stopped_ = false;

@@ -1,8 +1,8 @@
-#include "pkg/apiserver/scan.h"
+#include "pkg/api/scan.h"
 
 #include "pkg/api/json.h"
 
-namespace kcube::apiserver {
+namespace kcube::api {
 namespace {
 
 size_t skip_space(std::string_view t, size_t i) {
@@ -42,23 +42,26 @@ size_t skip_value(std::string_view t, size_t i) {
 
 }  // namespace
 
+MemberScanner::MemberScanner(std::string_view text) : text_(text), at_(skip_space(text, 0)) {}
+
+bool MemberScanner::next() {
+  if (at_ >= text_.size() || (text_[at_] != '{' && text_[at_] != ',')) return false;
+  size_t i = skip_space(text_, at_ + 1);
+  if (i >= text_.size() || text_[i] != '"') return false;
+  size_t key_end = skip_string(text_, i);
+  key_ = text_.substr(i + 1, key_end - i - 2);
+  i = skip_space(text_, key_end);
+  i = skip_space(text_, i + 1);  // ':'
+  size_t end = skip_value(text_, i);
+  value_ = text_.substr(i, end - i);
+  at_ = skip_space(text_, end);
+  return true;
+}
+
 std::string_view scan_member(std::string_view text, std::string_view name) {
-  size_t i = skip_space(text, 0);
-  if (i >= text.size() || text[i] != '{') return {};
-  ++i;
-  while (true) {
-    i = skip_space(text, i);
-    if (i >= text.size() || text[i] != '"') return {};
-    size_t key_end = skip_string(text, i);
-    std::string_view key = text.substr(i + 1, key_end - i - 2);
-    i = skip_space(text, key_end);
-    i = skip_space(text, i + 1);  // ':'
-    size_t end = skip_value(text, i);
-    if (key == name) return text.substr(i, end - i);
-    i = skip_space(text, end);
-    if (i >= text.size() || text[i] != ',') return {};
-    ++i;
-  }
+  for (MemberScanner members(text); members.next();)
+    if (members.key() == name) return members.value();
+  return {};
 }
 
 std::string_view scan_path(std::string_view text, std::initializer_list<std::string_view> path) {
@@ -84,4 +87,4 @@ std::string scalar_text(std::string_view raw) {
   return value ? std::string(json::get_string(&*value)) : std::string();
 }
 
-}  // namespace kcube::apiserver
+}  // namespace kcube::api

@@ -6,7 +6,21 @@
 #include <string>
 #include <string_view>
 
-namespace kcube::apiserver {
+namespace kcube::api {
+
+// The members of the object that `text` begins with, in their order; what follows the object is not looked at.
+class MemberScanner {
+ public:
+  explicit MemberScanner(std::string_view text);
+  // False behind the last.
+  bool next();
+  std::string_view key() const { return key_; }       // as written: escapes stay
+  std::string_view value() const { return value_; }   // its raw text
+
+ private:
+  std::string_view text_, key_, value_;
+  size_t at_ = 0;
+};
 
 // The raw text of the member of that name of the object `text`; empty when there is none.
 std::string_view scan_member(std::string_view text, std::string_view name);
@@ -16,4 +30,4 @@ std::string_view scan_dotted(std::string_view text, std::string_view path);
 // A scalar as selectors compare it: strings unescaped, numbers and booleans as written, absent and null "".
 std::string scalar_text(std::string_view raw);
 
-}  // namespace kcube::apiserver
+}  // namespace kcube::api

@@ -1,0 +1,3 @@
+module kcube/tests/bench/scale
+
+go 1.22
