@@ -103,6 +103,7 @@ class RecordedResponder final : public http::Responder {
     record_->stage(Stage::response_complete);
     return tunnel;
   }
+  void on_abandoned(std::function<void()> callback) override { inner_->on_abandoned(std::move(callback)); }
 
  private:
   std::unique_ptr<http::Responder> inner_;
