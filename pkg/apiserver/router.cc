@@ -367,7 +367,7 @@ void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   std::unique_ptr<http::Responder> answer = std::move(pending.responder);
   if (s_.aggregator.serve(pending.user, request, answer)) return;
   if (!info.is_resource) {
-    if (!s_.documents.serve(request, responder)) {
+    if (!s_.documents.serve(request, responder) && !s_.diagnostics.serve(request, responder)) {
       bool api_path = request.path.starts_with("/api/") || request.path.starts_with("/apis/");
       if (api_path) respond_status(responder, api::generic_not_found());
       else respond_json(responder, 404, "404 page not found\n");

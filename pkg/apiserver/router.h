@@ -9,6 +9,7 @@
 #include "pkg/apiserver/authenticator.h"
 #include "pkg/apiserver/authorizer.h"
 #include "pkg/apiserver/connect.h"
+#include "pkg/apiserver/diagnostics.h"
 #include "pkg/apiserver/discovery.h"
 #include "pkg/apiserver/documents.h"
 #include "pkg/apiserver/engine.h"
@@ -37,6 +38,7 @@ struct Services {
   RequestMetrics& metrics;
   flowcontrol::FlowControl* flow;      // null: requests at a time have one limit for reads and one for writes
   const GatewayOptions& gateway;
+  const Diagnostics& diagnostics;
 };
 
 class Router {

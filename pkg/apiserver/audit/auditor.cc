@@ -166,6 +166,7 @@ Result<std::unique_ptr<Auditor>> Auditor::create(const SecurityOptions& options,
 }
 
 void Auditor::send(const json::object& event) const {
+  events_.fetch_add(1, std::memory_order_relaxed);
   for (const auto& sink : sinks_) sink->log(event);
 }
 
