@@ -176,6 +176,14 @@ void FlowControl::resume_all(std::vector<ExecutionPtr>& executions) {
 
 void FlowControl::begin_periods() {
   if (stopped_ || periods_.exchange(true)) return;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [name, level] : levels_) level->begin_period(seconds());
+  }
+  schedule_period();
+}
+
+void FlowControl::schedule_period() {
   clock_.schedule(kPeriod, [anchor = anchor_] {
     std::lock_guard lock(anchor->mutex);
     if (anchor->owner != nullptr) anchor->owner->end_period();
@@ -200,8 +208,8 @@ void FlowControl::end_period() {
     fair_fraction_ = fraction;
     for (size_t i = 0; i < levels.size(); ++i) levels[i]->set_seats(shares[i].seats, shares[i].target, now, run);
   }
-  periods_ = false;
-  if (demand) begin_periods();
+  periods_ = demand;
+  if (demand) schedule_period();
   resume_all(run);
 }
 

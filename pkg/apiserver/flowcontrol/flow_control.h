@@ -106,6 +106,7 @@ class FlowControl {
   void resume_all(std::vector<ExecutionPtr>& executions);
   void drop(const ExecutionPtr& e, Refusal why);
   void begin_periods();
+  void schedule_period();
   void end_period();
   FlowStats* stats_of(const std::string& schema, const std::string& level);
 

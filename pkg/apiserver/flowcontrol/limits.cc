@@ -34,6 +34,12 @@ void DemandMeter::set(double now, double seats) {
   high_ = std::max(high_, seats);
 }
 
+void DemandMeter::begin_period(double now) {
+  start_ = since_ = now;
+  area_ = squares_ = 0;
+  high_ = seats_;
+}
+
 Demand DemandMeter::end_period(double now) {
   set(now, seats_);
   double length = now - start_;
@@ -44,9 +50,7 @@ Demand DemandMeter::end_period(double now) {
   }
   double envelope = seen.average + seen.deviation;
   seen.smoothed = std::max(envelope, kSmoothing * last_.smoothed + (1 - kSmoothing) * envelope);
-  start_ = now;
-  area_ = squares_ = 0;
-  high_ = seats_;
+  begin_period(now);
   return last_ = seen;
 }
 

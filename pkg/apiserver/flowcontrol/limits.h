@@ -25,6 +25,8 @@ struct Demand {
 class DemandMeter {
  public:
   void set(double now_seconds, double seats);
+  // A period begins now, after a time in which nobody looked.
+  void begin_period(double now_seconds);
   // What was seen since the last call, smoothed over the calls before.
   Demand end_period(double now_seconds);
   const Demand& last() const { return last_; }

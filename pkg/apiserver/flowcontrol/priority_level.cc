@@ -250,6 +250,11 @@ int PriorityLevel::retry_after(double now) {
   return retry_after_;
 }
 
+void PriorityLevel::begin_period(double now) {
+  std::lock_guard lock(mutex_);
+  demand_.begin_period(now);
+}
+
 Claim PriorityLevel::end_period(double now) {
   std::lock_guard lock(mutex_);
   return {limits_, demand_.end_period(now), spec_.exempt};

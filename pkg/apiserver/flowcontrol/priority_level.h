@@ -79,6 +79,7 @@ class PriorityLevel {
 
   // Seconds that those refused should stay away: more while many come, as TCP would.
   int retry_after(double now);
+  void begin_period(double now);
   Claim end_period(double now);
 
   struct QueueView {
