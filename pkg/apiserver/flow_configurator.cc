@@ -23,7 +23,8 @@ bool follows_us(const json::value& object) {
 
 std::vector<json::value> values(const ResourceCache& cache) {
   std::vector<json::value> out;
-  for (const ObjectPtr& object : cache.snapshot()->objects) out.push_back(object->value());
+  const SnapshotPtr snapshot = cache.snapshot();
+  for (const ObjectPtr& object : snapshot->objects) out.push_back(object->value());
   return out;
 }
 
@@ -55,7 +56,8 @@ void FlowConfigurator::follow() {
   if (!started_) return;
   flow_.configure(values(*schemas_), values(*levels_));
   maintain();
-  for (const ObjectPtr& schema : schemas_->snapshot()->objects) report(*schema);
+  const SnapshotPtr schemas = schemas_->snapshot();
+  for (const ObjectPtr& schema : schemas->objects) report(*schema);
 }
 
 Call FlowConfigurator::call(std::string_view kind, std::string_view name, const char* manager) const {
@@ -104,7 +106,8 @@ void FlowConfigurator::maintain_one(const json::value& wanted, bool mandatory) {
 // What an earlier version had, and nobody has made his own.
 void FlowConfigurator::remove_outdated() {
   for (std::string_view kind : {"FlowSchema", "PriorityLevelConfiguration"}) {
-    for (const ObjectPtr& object : cache_of(kind).snapshot()->objects) {
+    const SnapshotPtr snapshot = cache_of(kind).snapshot();
+    for (const ObjectPtr& object : snapshot->objects) {
       if (json::get_string(json::find(json::at(&object->value(), {"metadata", "annotations"}), kAutoUpdate)) != "true") continue;
       auto is_it = [&](const json::value& o) { return json::get_string(o, {"kind"}) == kind && json::get_string(o, {"metadata", "name"}) == object->name(); };
       if (std::ranges::any_of(flowcontrol::mandatory_objects(), is_it) || std::ranges::any_of(flowcontrol::suggested_objects(), is_it)) continue;
