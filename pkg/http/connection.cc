@@ -249,6 +249,7 @@ Io Connection::flush() {
   if (out_.empty()) return Io::ok;
   size_t sent = 0;
   Io io = out_.flush(*transport_, &sent);
+  if (out_.yielded()) reactor_.post(shared_from_this());
   if (sent > 0) {
     std::lock_guard lock(mail_mutex_);
     mail_.waiting_bytes -= std::min<uint64_t>(mail_.waiting_bytes, sent);
