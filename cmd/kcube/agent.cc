@@ -13,6 +13,7 @@
 #include "pkg/agent/join.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
+#include "pkg/base/process.h"
 #include "pkg/base/strings.h"
 #include "pkg/server/addons.h"
 
@@ -79,6 +80,7 @@ class Renewal {
 int agent(const ClusterFlags& cluster_flags, const AgentFlags& flags, const RunFlags& run) {
   if (auto opened = log::open(run.log_file, run.debug ? log::Level::debug : log::Level::info); !opened) return report(opened.error());
   if (::geteuid() != 0) return report(Status(403, "KC_NOT_ROOT", "containers need root on this machine: try `sudo kcube agent`"));
+  process::raise_file_limit();
   SignalWaiter signals({SIGTERM, SIGINT, SIGUSR2});
   auto cluster = find_cluster(cluster_flags, false);
   if (!cluster) return report(cluster.error());

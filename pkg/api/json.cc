@@ -1,5 +1,7 @@
 #include "pkg/api/json.h"
 
+#include "pkg/api/json_members.h"
+
 #include <boost/json/parse.hpp>
 #include <boost/json/serializer.hpp>
 #include <boost/json/stream_parser.hpp>
@@ -120,6 +122,23 @@ array& ensure_array(object& parent, std::string_view name) {
   value& member = parent[key(name)];
   if (!member.is_array()) member = array(parent.storage());
   return member.get_array();
+}
+
+void erase_members(object& from, const std::vector<size_t>& places) {
+  constexpr size_t kFew = 4;
+  if (places.size() <= kFew) {
+    for (size_t i = places.size(); i-- > 0;) from.stable_erase(from.begin() + static_cast<std::ptrdiff_t>(places[i]));
+    return;
+  }
+  object kept(from.storage());
+  kept.reserve(from.size() - places.size());
+  auto gone = places.begin();
+  size_t place = 0;
+  for (auto& member : from) {
+    if (gone != places.end() && *gone == place++) ++gone;
+    else kept.emplace(member.key(), std::move(member.value()));
+  }
+  from = std::move(kept);
 }
 
 object& ensure_path(value& root, std::initializer_list<std::string_view> path) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <mutex>
 #include <optional>
 
 #include "pkg/base/strings.h"
@@ -14,6 +15,16 @@ namespace {
 // A manifest of 3 MiB has fewer nodes than this; an alias bomb has more.
 constexpr size_t kMaxNodes = 1'000'000;
 constexpr int kMaxDepth = 100;
+// yaml-cpp reads a flow collection to its end before it says a word, and holds a kilobyte for each that begins in it.
+constexpr size_t kMaxFlows = 50'000, kFewFlows = 2'000;
+
+// How many flow collections may begin in `text`. What is quoted or in a block of text counts as well.
+size_t flows_in(std::string_view text) {
+  size_t flows = 0;
+  for (size_t i = 0; i < text.size(); ++i)
+    if ((text[i] == '[' || text[i] == '{') && !(i + 1 < text.size() && (text[i + 1] == ']' || text[i + 1] == '}'))) ++flows;
+  return flows;
+}
 
 std::optional<json::value> number(const std::string& text) {
   if (text.empty() || (text.size() > 1 && text[0] == '+')) return std::nullopt;
@@ -106,6 +117,12 @@ class Converter {
 
 Result<std::vector<json::value>> parse_yaml_stream(std::string_view text) {
   std::vector<json::value> out;
+  const size_t flows = flows_in(text);
+  if (flows > kMaxFlows) return fail(Status::bad_request("error converting YAML to JSON: yaml: exceeded max depth of 10000"));
+  // Those that cost memory come one at a time.
+  static std::mutex many;
+  std::unique_lock lock(many, std::defer_lock);
+  if (flows > kFewFlows) lock.lock();
   try {
     for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
       if (!node || node.IsNull()) continue;
@@ -121,6 +138,9 @@ Result<std::vector<json::value>> parse_yaml_stream(std::string_view text) {
 }
 
 Result<json::value> parse_yaml(std::string_view text) {
+  // JSON is YAML, and quicker to read; what is wrong with it is said in YAML's words.
+  if (trim(text).starts_with('{'))
+    if (auto one = json::parse(text)) return one;
   auto all = parse_yaml_stream(text);
   if (!all) return fail(all.error());
   if (all->empty()) return json::value(nullptr);

@@ -3,6 +3,7 @@
 #include "pkg/apiserver/admission/control.h"
 #include "pkg/apiserver/bootstrap.h"
 #include "pkg/apiserver/extension/definitions.h"
+#include "pkg/apiserver/flow_configurator.h"
 #include "pkg/apiserver/local_backend.h"
 #include "pkg/apiserver/router.h"
 #include "pkg/apiserver/service_allocator.h"
@@ -44,10 +45,16 @@ class ServerImpl final : public Server {
     http.address = options_.address;
     http.port = options_.port;
     http.tls_options = trusting(options_.tls);
+    // Threads are made when handlers block; the bound has to be above what flow control lets in.
+    http.max_threads += static_cast<size_t>(gateway().max_requests + gateway().max_mutating_requests);
     auto server = http::Server::create(std::move(http), [this](http::Request& request, std::unique_ptr<http::Responder> responder) { router_->handle(request, std::move(responder)); });
     if (!server) return fail(server.error());
     http_ = std::move(*server);
     services_ = cache_.find("", "services");
+    if (gateway().priority_and_fairness) {
+      flow_ = std::make_unique<flowcontrol::FlowControl>(flowcontrol::FlowControlOptions{gateway().max_requests + gateway().max_mutating_requests}, core_.clock, [this](std::function<void()> task) { http_->run(std::move(task)); });
+      flow_configurator_ = std::make_unique<FlowConfigurator>(engine_, cache_, *flow_);
+    }
     auto loaded = cache_.load(core_.store, [this](std::vector<EventPtr> events) { on_events(std::move(events)); });
     if (!loaded) return fail(loaded.error());
     allocator_.load(*services_);
@@ -58,9 +65,12 @@ class ServerImpl final : public Server {
       converting_hub_ = std::make_unique<Hub>("watch-convert", cache_, core_.store);
     }
     local_ = make_local_backend(engine_, *reviews_, *local_hub_);
-    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, *reviews_, connector_, aggregator_, *authenticator_, authorizer_, *documents_, auditor_.get()});
+    diagnostics_ = std::make_unique<Diagnostics>(Diagnostics::Sources{registry_, cache_, core_.clock, gateway(), metrics_, flow_.get(), [this] { return auditor_ ? auditor_->events() : 0; }, options_.version});
+    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, *reviews_, connector_, aggregator_, *authenticator_, authorizer_, *documents_, auditor_.get(), metrics_, flow_.get(), gateway(), *diagnostics_});
     definitions_.start();
-    return bootstrap(engine_, {options_.ca_pem, options_.security.request_header, options_.advertise_address, http_->port()});
+    if (auto done = bootstrap(engine_, {options_.ca_pem, options_.security.request_header, options_.advertise_address, http_->port()}); !done) return done;
+    if (flow_configurator_) flow_configurator_->start();
+    return {};
   }
 
   Result<void> start() override {
@@ -69,7 +79,9 @@ class ServerImpl final : public Server {
     return {};
   }
   void stop() override {
+    if (flow_configurator_) flow_configurator_->stop();
     if (http_) http_->stop(std::chrono::milliseconds(500));
+    if (flow_) flow_->stop();
     aggregator_.stop();
     connector_.stop();
     definitions_.stop();
@@ -83,6 +95,8 @@ class ServerImpl final : public Server {
   Result<void> set_certificate(const http::TlsOptions& tls) override { return http_->set_certificate(trusting(tls)); }
 
  private:
+  const GatewayOptions& gateway() const { return options_.security.gateway; }
+
   void serve_custom(const extension::CustomResources& all) {
     auto resources = std::make_shared<Registry::Dynamic>();
     for (const auto& one : all) one->add_to(*resources, one);
@@ -118,6 +132,7 @@ class ServerImpl final : public Server {
       if (event->cache == services_) allocator_.observe(*event);
       definitions_.observe(*event);
       aggregator_.observe(*event);
+      if (flow_configurator_) flow_configurator_->observe(*event);
     }
     auto shared = std::make_shared<const std::vector<EventPtr>>(std::move(events));
     std::lock_guard lock(hubs_mutex_);
@@ -147,6 +162,10 @@ class ServerImpl final : public Server {
   std::mutex hubs_mutex_;
   std::unique_ptr<Hub> local_hub_, http_hub_, converting_hub_;
   std::unique_ptr<client::LocalBackend> local_;
+  RequestMetrics metrics_;
+  std::unique_ptr<flowcontrol::FlowControl> flow_;                 // null: switched off
+  std::unique_ptr<FlowConfigurator> flow_configurator_;
+  std::unique_ptr<Diagnostics> diagnostics_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<http::Server> http_;   // last: its threads end before what they use
 };

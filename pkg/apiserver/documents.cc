@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include "pkg/api/json.h"
+#include "pkg/apiserver/diagnostics.h"
 #include "pkg/apiserver/extension/open_api.h"
 #include "pkg/apiserver/machinery/openapi.h"
 #include "pkg/apiserver/machinery/openapi_proto.h"
@@ -47,17 +48,16 @@ bool Documents::health(const http::Request& request, http::Responder& responder)
     std::string_view path = request.path;
     if (path != h && !path.starts_with(std::string(h) + "/")) continue;
     // The parts of readiness, each under a path of its own as well.
-    constexpr std::string_view kChecks[] = {"ping", "log", "etcd", "informer-sync", "poststarthook/rbac/bootstrap-roles"};
     std::string_view one = path.substr(std::min(path.size(), h.size() + 1));
     bool known = one.empty();
-    for (std::string_view c : kChecks) known |= c == one;
+    for (std::string_view c : health_checks()) known |= c == one;
     if (!known) return false;
     if (!request.query.has("verbose")) {
       respond_text(responder, 200, "ok");
       return true;
     }
     std::string text;
-    for (std::string_view c : kChecks) text += "[+]" + std::string(c) + " ok\n";
+    for (std::string_view c : health_checks()) text += "[+]" + std::string(c) + " ok\n";
     respond_text(responder, 200, text + std::string(h.substr(1)) + " check passed\n");
     return true;
   }
@@ -172,7 +172,7 @@ bool Documents::serve(const http::Request& request, http::Responder& responder) 
   }
   if (path == "/") {
     json::array paths;
-    for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"}) paths.push_back(json::value(p));
+    for (const char* p : {"/api", "/api/v1", "/apis", "/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/statusz", "/version"}) paths.push_back(json::value(p));
     respond_json(responder, 200, json::serialize(json::object{{"paths", std::move(paths)}}));
     return true;
   }

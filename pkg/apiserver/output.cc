@@ -58,11 +58,29 @@ json::object list_metadata(const ListPage& page) {
   return metadata;
 }
 
+// As many warnings as clients have room for in the head of an answer; if need be each is cut short.
+std::vector<std::string> bounded(const std::vector<std::string>& warnings) {
+  constexpr size_t kMostBytes = 4096, kMostEach = 256;
+  size_t total = 0;
+  for (const std::string& text : warnings) total += text.size();
+  if (total <= kMostBytes) return warnings;
+  std::vector<std::string> out;
+  total = 0;
+  for (const std::string& text : warnings) {
+    size_t end = std::min(text.size(), kMostEach);
+    while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;   // not within a character
+    total += end;
+    if (total > kMostBytes) break;
+    out.push_back(text.substr(0, end));
+  }
+  return out;
+}
+
 http::Headers json_headers(const std::vector<std::string>& warnings) {
   http::Headers headers;
   headers.add("Content-Type", "application/json");
   headers.add("Cache-Control", "no-cache, private");
-  for (const std::string& text : warnings) {
+  for (const std::string& text : bounded(warnings)) {
     // RFC 9111 5.5: a quoted string.
     std::string quoted;
     for (char c : text) {

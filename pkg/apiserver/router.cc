@@ -157,6 +157,27 @@ std::string nameless_text(const std::string& uid, const std::vector<std::string_
          (extra.empty() ? "(nil)" : "{" + extras + "}") + "}";
 }
 
+// Requests that are not over when they are answered, and for which there is no seat to be given back.
+bool runs_long(const RequestInfo& info) {
+  static constexpr std::string_view kSubresources[] = {"attach", "exec", "proxy", "log", "portforward"};
+  if (!info.is_resource) return false;
+  return info.verb == "watch" || info.verb == "proxy" || std::ranges::find(kSubresources, info.subresource) != std::end(kSubresources);
+}
+
+// A quarter of the time that the client gives the request ("30s"); 0: what is usual.
+std::chrono::milliseconds longest_wait(std::string_view timeout) {
+  auto seconds = parse_int<int64_t>(timeout.substr(0, timeout.find('s')));
+  return std::chrono::milliseconds(seconds && *seconds > 0 ? std::min<int64_t>(*seconds, 60) * 250 : 0);
+}
+
+void respond_too_many(http::Responder& responder, int retry_after_seconds) {
+  http::Headers headers;
+  headers.add("Content-Type", "text/plain; charset=utf-8");
+  headers.add("Retry-After", std::to_string(retry_after_seconds));
+  headers.add("X-Content-Type-Options", "nosniff");
+  responder.respond(429, std::move(headers), "Too many requests, please try again later.\n");
+}
+
 // What admission had to say goes along with the answer that comes now.
 void tell_audit(const Call& call) {
   if (call.audit)
@@ -266,35 +287,105 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
 
 void Router::handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
   auto user = s_.authenticator.authenticate(request);
-  RequestInfo info = parse_request(request.method, request.path, is_true(request.query.get("watch")));
-  std::shared_ptr<audit::Record> record;
-  if (s_.auditor != nullptr) record = s_.auditor->begin(attributes_of(user ? *user : auth::User(), info, request), request, responder);
-  if (!user) return respond_status(*responder, user.error());
+  count(user ? s_.metrics.authenticated : s_.metrics.not_authenticated);
+  Pending pending{&request, parse_request(request.method, request.path, is_true(request.query.get("watch"))), {}, nullptr, nullptr, nullptr};
+  const RequestInfo& info = pending.info;
+  if (info.is_resource) pending.resource = s_.core.registry.find(info.group, info.version, info.resource, info.subresource);
+  if (s_.auditor != nullptr) pending.record = s_.auditor->begin(attributes_of(user ? *user : auth::User(), info, request), request, responder);
+  const bool apply = info.verb == "patch" && request.headers.get("Content-Type").starts_with("application/apply-patch");
+  RequestSeries& series = s_.metrics.series(info, request.path, pending.resource != nullptr, apply);
+  pending.responder = std::make_unique<ObservedResponder>(std::move(responder), series, runs_long(info) ? nullptr : &s_.metrics.inflight(series.mutating));
+  if (!user) return respond_status(*pending.responder, user.error());
   user = impersonated(*user, request);
-  if (!user) return respond_status(*responder, user.error());
-  if (record && request.headers.has("Impersonate-User")) record->impersonate(*user);
-  if (auto done = authorize(attributes_of(*user, info, request), record.get()); !done) return respond_status(*responder, done.error());
-  if (s_.aggregator.serve(*user, request, responder)) return;
+  if (!user) return respond_status(*pending.responder, user.error());
+  if (pending.record && request.headers.has("Impersonate-User")) pending.record->impersonate(*user);
+  pending.user = std::move(*user);
+  admit(std::move(pending));
+}
+
+// Whether there is a seat for the request, now or later.
+void Router::admit(Pending pending) {
+  auth::Attributes attributes = attributes_of(pending.user, pending.info, *pending.request);
+  if (runs_long(pending.info) && (s_.flow == nullptr || pending.info.verb != "watch")) return proceed(attributes, std::move(pending));
+  if (s_.flow == nullptr) {
+    const bool mutating = pending.responder->series().mutating;
+    const int limit = mutating ? s_.gateway.max_mutating_requests : s_.gateway.max_requests;
+    if (limit > 0 && s_.metrics.inflight(mutating).now() > limit && !pending.user.in_group("system:masters")) return respond_too_many(*pending.responder, 1);
+    return proceed(attributes, std::move(pending));
+  }
+  const bool wide = pending.info.verb == "list" || pending.info.verb == "watch";
+  std::function<int(int)> width;
+  if (wide) width = [&](int widest) { return width_of(pending, widest); };
+  flowcontrol::Ticket ticket = s_.flow->begin(std::move(attributes), width);
+  if (ticket.state() == flowcontrol::Execution::State::waiting) return park(std::move(ticket), std::move(pending));
+  take_seat(std::move(ticket), std::move(pending));
+}
+
+// Puts the request aside until it has a seat; the thread goes on with others.
+void Router::park(flowcontrol::Ticket ticket, Pending pending) {
+  struct Parked {
+    http::Request request;
+    Pending pending;
+  };
+  auto parked = std::make_shared<Parked>(Parked{std::move(*pending.request), std::move(pending)});
+  parked->pending.request = &parked->request;
+  // Known before it is parked: from then on it may be answered at any time.
+  parked->pending.responder->on_abandoned([flow = s_.flow, id = ticket.id()] { flow->cancel(id); });
+  const auto wait = longest_wait(parked->request.query.get("timeout"));
+  s_.flow->park(std::move(ticket), wait, [this, parked = std::move(parked)](flowcontrol::Ticket seat) { take_seat(std::move(seat), std::move(parked->pending)); });
+}
+
+// Carries on with a seat, or says that there was none.
+void Router::take_seat(flowcontrol::Ticket ticket, Pending pending) {
+  const bool seated = ticket.state() == flowcontrol::Execution::State::running;
+  const auth::Attributes& asked = ticket.execution().attributes;
+  const int retry_after = seated ? 0 : ticket.retry_after();
+  pending.responder->hold(std::move(ticket));
+  if (seated) return proceed(asked, std::move(pending));
+  respond_too_many(*pending.responder, retry_after);
+}
+
+// Seats by what a list has to look at; a watch begins with a list when it wants what there is.
+int Router::width_of(const Pending& pending, int widest) const {
+  constexpr uint64_t kObjectsPerSeat = 100;
+  const http::Query& query = pending.request->query;
+  if (!pending.resource || pending.resource->cache == nullptr || !pending.info.name.empty()) return 1;
+  std::string_view version = query.get("resourceVersion");
+  if (pending.info.verb == "watch" && !is_true(query.get("sendInitialEvents")) && version != "0" && !version.empty()) return 1;
+  uint64_t objects = pending.resource->cache->size();
+  if (auto limit = parse_int<uint64_t>(query.get("limit")); limit && *limit > 0) objects = std::min(objects, *limit);
+  return std::clamp(static_cast<int>(std::min<uint64_t>((objects + kObjectsPerSeat - 1) / kObjectsPerSeat, 100)), 1, widest);
+}
+
+void Router::proceed(const auth::Attributes& attributes, Pending pending) {
+  const RequestInfo& info = pending.info;
+  http::Request& request = *pending.request;
+  ObservedResponder& responder = *pending.responder;
+  auto authorized = authorize(attributes, pending.record.get());
+  count(authorized ? s_.metrics.allowed : s_.metrics.denied);
+  if (!authorized) return respond_status(responder, authorized.error());
+  std::unique_ptr<http::Responder> answer = std::move(pending.responder);
+  if (s_.aggregator.serve(pending.user, request, answer)) return;
   if (!info.is_resource) {
-    if (!s_.documents.serve(request, *responder)) {
+    if (!s_.documents.serve(request, responder) && !s_.diagnostics.serve(request, responder)) {
       bool api_path = request.path.starts_with("/api/") || request.path.starts_with("/apis/");
-      if (api_path) respond_status(*responder, api::generic_not_found());
-      else respond_json(*responder, 404, "404 page not found\n");
+      if (api_path) respond_status(responder, api::generic_not_found());
+      else respond_json(responder, 404, "404 page not found\n");
     }
     return;
   }
   Call call;
-  call.user = std::move(*user);
-  call.resource = s_.core.registry.find(info.group, info.version, info.resource, info.subresource);
-  if (call.resource == nullptr) return respond_status(*responder, api::generic_not_found());
+  call.user = std::move(pending.user);
+  call.resource = std::move(pending.resource);
+  if (call.resource == nullptr) return respond_status(responder, api::generic_not_found());
   bool in_namespace = !info.ns.empty() && info.resource != "namespaces";
   if (call.resource->namespaced()) call.ns = info.ns;
-  else if (in_namespace) return respond_status(*responder, api::generic_not_found());
+  else if (in_namespace) return respond_status(responder, api::generic_not_found());
   call.name = info.name;
   if (call.resource->is("", "endpoints")) call.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
   if (call.resource->is("", "componentstatuses")) call.warn("v1 ComponentStatus is deprecated in v1.19+");
-  call.audit = std::move(record);
-  resource(std::move(call), info, request, std::move(responder));
+  call.audit = std::move(pending.record);
+  resource(std::move(call), info, request, std::move(answer));
 }
 
 void Router::resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {

@@ -54,6 +54,11 @@ constexpr ApiFlagInfo kFlags[] = {
     {"audit-log-maxbackup", "old audit files that are kept"},
     {"audit-log-maxsize", "megabytes after which a new audit file is begun"},
     {"audit-webhook-config-file", "kubeconfig of a webhook that gets audit events"},
+    {"enable-priority-and-fairness", "false: requests at a time have one limit instead of queues by priority"},
+    {"max-requests-inflight", "reading requests at a time (400); with priority and fairness the sum of both is shared out"},
+    {"max-mutating-requests-inflight", "writing requests at a time (200)"},
+    {"enable-logs-handler", "true: /logs shows the files of /var/log"},
+    {"profiling", "true: /debug/pprof shows threads and memory of the process"},
     {"encryption-provider-config", "EncryptionConfiguration file: what is encrypted in the database"},
     {"encryption-provider-config-automatic-reload", "true: the file is read again when it changes"},
 };
@@ -82,8 +87,8 @@ class Reader {
     if (value != "true" && value != "false") refuse(name, "invalid argument \"" + value + "\": expected true or false");
     return value == "true";
   }
-  int number(const char* name) {
-    std::string value = text(name, "0");
+  int number(const char* name, int fallback = 0) {
+    std::string value = text(name, std::to_string(fallback));
     auto parsed = parse_int<int>(value);
     if (!parsed || *parsed < 0) refuse(name, "invalid argument \"" + value + "\": expected a number");
     return parsed.value_or(0);
@@ -361,6 +366,24 @@ void read_audit(Reader& r, SecurityOptions& o) {
   if (r.has("audit-webhook-config-file")) o.audit_webhook = r.take("audit-webhook-config-file", read_webhook_kubeconfig(r.text("audit-webhook-config-file")));
 }
 
+void read_gateway(Reader& r, const ApiFlags& flags, GatewayOptions& o) {
+  o.priority_and_fairness = r.boolean("enable-priority-and-fairness", true);
+  auto limit = [&](const char* name, int fallback) {
+    if (r.text(name).starts_with('-')) r.refuse(name, "can not be negative value");
+    return r.number(name, fallback);
+  };
+  o.max_requests = limit("max-requests-inflight", o.max_requests);
+  o.max_mutating_requests = limit("max-mutating-requests-inflight", o.max_mutating_requests);
+  if (o.priority_and_fairness && o.max_requests + o.max_mutating_requests <= 0)
+    r.refuse("max-requests-inflight", "invalid configuration: MaxRequestsInFlight=" + std::to_string(o.max_requests) + " and MaxMutatingRequestsInFlight=" + std::to_string(o.max_mutating_requests) + "; they must add up to something positive");
+  o.logs = r.boolean("enable-logs-handler", false);
+  o.profiling = r.boolean("profiling", false);
+  for (const ApiFlagInfo& flag : kFlags) {
+    auto it = flags.find(flag.name);
+    o.flags.emplace_back(flag.name, it == flags.end() ? "" : join(it->second, ","));
+  }
+}
+
 }  // namespace
 
 std::span<const ApiFlagInfo> api_flags() { return kFlags; }
@@ -384,6 +407,7 @@ Result<SecurityOptions> read_security_flags(const ApiFlags& flags) {
   }
   read_authorization(r, o);
   read_audit(r, o);
+  read_gateway(r, flags, o.gateway);
   if (!r.problem().empty()) return fail(Status::bad_request(r.problem()));
   return o;
 }

@@ -1,4 +1,4 @@
-// What the flags of the API server say about identity: who is believed, who decides, what is recorded. Read once at the
+// What the flags of the API server say about identity: who is believed, who decides, what is recorded, how much at a time. Read once at the
 // start from flags and the files they name; every mistake there is a one-line error.
 #pragma once
 
@@ -59,6 +59,14 @@ struct AuditLogOptions {
   int max_age_days = 0, max_backups = 0, max_size_mb = 0;
 };
 
+// What the flags say about the door itself rather than about who comes through it.
+struct GatewayOptions {
+  bool priority_and_fairness = true;
+  int max_requests = 400, max_mutating_requests = 200;   // at a time; 0 of one: no limit for those
+  bool logs = false, profiling = false;             // whether /logs and /debug/pprof are there
+  std::vector<std::pair<std::string, std::string>> flags;   // all there are, as they are set, for /flagz
+};
+
 struct SecurityOptions {
   std::vector<StaticToken> tokens;
   std::vector<JwtIssuer> jwt_issuers;
@@ -77,6 +85,7 @@ struct SecurityOptions {
   std::shared_ptr<const audit::Policy> audit_policy;
   std::optional<AuditLogOptions> audit_log;
   std::optional<WebhookTarget> audit_webhook;
+  GatewayOptions gateway;
 };
 
 // --- Flags, with the names that kube-apiserver has for them ---

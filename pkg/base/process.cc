@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@ extern char** environ;
 
 namespace kcube::process {
 namespace {
+
+rlimit files_before{};  // all zero: not raised
 
 constexpr size_t kMaxOutput = size_t{8} << 20;
 
@@ -79,10 +82,18 @@ Result<Child> spawn(const SpawnOptions& options) {
   int error = posix_spawnp(&child.pid, options.argv[0].c_str(), actions, &attributes.attributes, argv.data(),
                            options.env.empty() ? environ : env.data());
   if (error != 0) return fail(Status::from_errno("run " + options.argv[0], error));
+  if (files_before.rlim_max != 0) ::prlimit(child.pid, RLIMIT_NOFILE, &files_before, nullptr);
   auto pidfd = open_pid(child.pid);
   if (!pidfd) return fail(pidfd.error());
   child.pidfd = std::move(*pidfd);
   return child;
+}
+
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  rlimit most{limit.rlim_max, limit.rlim_max};
+  if (::setrlimit(RLIMIT_NOFILE, &most) == 0) files_before = limit;
 }
 
 Result<Output> run(const std::vector<std::string>& argv, std::chrono::milliseconds deadline) {

@@ -35,6 +35,10 @@ struct Output {
 // Runs to the end and collects both streams (8 MiB each at most); kills and fails with 504 at the deadline.
 Result<Output> run(const std::vector<std::string>& argv, std::chrono::milliseconds deadline = std::chrono::minutes(1));
 
+// As many open files as the system allows, for processes with a connection for each client. Children that are spawned get
+// back what we had, so that containers do not inherit it. Call before other threads run.
+void raise_file_limit();
+
 // A pidfd for a process that need not be our child; 404 when there is none.
 Result<Fd> open_pid(pid_t pid);
 // pidfd_send_signal(2). A process that is gone already is not an error.

@@ -249,6 +249,7 @@ Io Connection::flush() {
   if (out_.empty()) return Io::ok;
   size_t sent = 0;
   Io io = out_.flush(*transport_, &sent);
+  if (out_.yielded()) reactor_.post(shared_from_this());
   if (sent > 0) {
     std::lock_guard lock(mail_mutex_);
     mail_.waiting_bytes -= std::min<uint64_t>(mail_.waiting_bytes, sent);
@@ -270,7 +271,13 @@ bool Connection::do_handling() {
     finish_answer();
     return true;
   }
-  if (!streaming_) return false;
+  if (!streaming_) {
+    if (closing_) {
+      std::lock_guard lock(mail_mutex_);
+      run_on_close_ = std::exchange(mail_.on_abandoned, nullptr);
+    }
+    return false;
+  }
   if (reactor_.stopping() && !stopped_stream_) {
     stopped_stream_ = true;
     std::lock_guard lock(mail_mutex_);
@@ -335,6 +342,7 @@ void Connection::kill() {
     mail_.gone = true;
     mail_.pieces.clear();
     if (mail_.on_close) run_on_close_ = std::exchange(mail_.on_close, nullptr);
+    if (mail_.on_abandoned) run_on_close_ = std::exchange(mail_.on_abandoned, nullptr);
   }
   reactor_.remove(*this);
   transport_->shutdown_write();

@@ -50,6 +50,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   bool stream_write(std::shared_ptr<const std::string> piece);
   void stream_end();
   void stream_on_close(std::function<void()> callback);
+  void on_abandoned(std::function<void()> callback);
   Result<std::unique_ptr<Tunnel>> take_over(const Headers& headers);
 
  private:
@@ -62,6 +63,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     uint64_t waiting_bytes = 0;  // in the mailbox or the output queue
     bool gone = false;           // nobody will read the mailbox again
     std::function<void()> on_close;
+    std::function<void()> on_abandoned;  // of a request without an answer so far
   };
 
   void drive();

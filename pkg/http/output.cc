@@ -7,6 +7,7 @@ namespace kcube::http {
 namespace {
 
 constexpr size_t kRecord = 16384;  // the largest TLS record
+constexpr size_t kTurn = 512 << 10;  // bytes after which others have their turn
 constexpr size_t kLarge = 8192;    // pieces from here on are encrypted where they lie
 
 }  // namespace
@@ -18,6 +19,7 @@ Io OutputQueue::flush(Transport& transport, size_t* sent) {
 Io OutputQueue::flush_plain(Transport& transport, size_t* sent) {
   std::array<iovec, 64> vector;
   while (!pieces_.empty()) {
+    if (*sent >= kTurn) return yield();
     size_t count = 0;
     for (auto it = pieces_.begin(); it != pieces_.end() && count < vector.size(); ++it, ++count) {
       size_t skip = count == 0 ? offset_ : 0;
@@ -61,6 +63,7 @@ void OutputQueue::stage() {
 
 Io OutputQueue::flush_tls(Transport& transport, size_t* sent) {
   while (!empty()) {
+    if (*sent >= kTurn) return yield();
     if (staged_.empty()) stage();
     bool from_stage = !staged_.empty();
     const std::string_view bytes = from_stage ? std::string_view(staged_) : pieces_.front().bytes();

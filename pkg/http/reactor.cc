@@ -82,10 +82,13 @@ void Reactor::finish() {
     std::lock_guard lock(shard.mutex);
     shard.connections.clear();
   }
+  std::deque<std::function<void()>> tasks;
   {
     std::lock_guard lock(posted_mutex_);
     posted_.clear();
+    tasks.swap(tasks_);
   }
+  tasks.clear();
   for (auto& listener : listeners_)
     if (!listener.unix_path.empty()) ::unlink(listener.unix_path.c_str());
 }
@@ -201,6 +204,29 @@ void Reactor::post(std::shared_ptr<Connection> connection) {
   if (first) signal_fd(wake_);
 }
 
+void Reactor::post(std::function<void()> task) {
+  {
+    std::lock_guard lock(posted_mutex_);
+    if (quit_) return;
+    tasks_.push_back(std::move(task));
+  }
+  signal_fd(wake_);
+}
+
+void Reactor::run_task() {
+  std::function<void()> task;
+  {
+    std::lock_guard lock(posted_mutex_);
+    if (tasks_.empty()) return;
+    task = std::move(tasks_.front());
+    tasks_.pop_front();
+    if (!tasks_.empty()) signal_fd(wake_);
+  }
+  handler_started();
+  task();
+  handler_finished();
+}
+
 void Reactor::run_posted() {
   std::vector<std::shared_ptr<Connection>> batch;
   bool more;
@@ -210,10 +236,11 @@ void Reactor::run_posted() {
     batch.assign(std::make_move_iterator(posted_.begin()),
                  std::make_move_iterator(posted_.begin() + static_cast<long>(n)));
     posted_.erase(posted_.begin(), posted_.begin() + static_cast<long>(n));
-    more = !posted_.empty();
+    more = !posted_.empty() || !tasks_.empty();
   }
   if (more) signal_fd(wake_);  // another thread takes the next batch meanwhile
   for (auto& connection : batch) connection->poke(0);
+  if (batch.empty()) run_task();  // answers before new work
 }
 
 // --- Connections ---

@@ -46,6 +46,8 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
 
   // --- For connections, any thread ---
   void post(std::shared_ptr<Connection> connection);
+  // Runs `task` on a worker, where it may block.
+  void post(std::function<void()> task);
   void remove(const Connection& connection);
   // Takes the connection out of the epoll set and keeps its tunnel closable until it dies.
   void hand_over(const Connection& connection, const std::shared_ptr<SocketTunnel>& tunnel);
@@ -72,6 +74,7 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
 
   void work();
   void run_posted();
+  void run_task();
   void accept_some(size_t listener);
   void accept_batch(Listener& listener);
   void adopt(Fd fd, const Listener& listener, std::string remote);
@@ -98,6 +101,7 @@ class Reactor final : public std::enable_shared_from_this<Reactor> {
 
   std::mutex posted_mutex_;
   std::deque<std::shared_ptr<Connection>> posted_;
+  std::deque<std::function<void()>> tasks_;
 
   std::atomic<int> idle_{0};           // workers in epoll_wait
   std::atomic<uint64_t> progress_{0};  // events taken

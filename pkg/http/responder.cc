@@ -49,6 +49,7 @@ class ResponderHandle final : public Responder {
     return std::make_unique<StreamHandle>(std::move(connection));
   }
   Result<std::unique_ptr<Tunnel>> upgrade(Headers headers) override { return take()->take_over(headers); }
+  void on_abandoned(std::function<void()> callback) override { connection_->on_abandoned(std::move(callback)); }
 
  private:
   std::shared_ptr<Connection> take() {
@@ -154,6 +155,14 @@ void Connection::stream_on_close(std::function<void()> callback) {
   lock.unlock();
   expire();
   reactor_.post(shared_from_this());
+}
+
+void Connection::on_abandoned(std::function<void()> callback) {
+  std::unique_lock lock(mail_mutex_);
+  mail_.on_abandoned = std::move(callback);
+  const bool gone = mail_.gone || closing_;
+  lock.unlock();
+  if (gone) reactor_.post(shared_from_this());
 }
 
 Result<std::unique_ptr<Tunnel>> Connection::take_over(const Headers& headers) {

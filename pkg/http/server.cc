@@ -91,6 +91,7 @@ class ReactorServer final : public Server {
     return {};
   }
   size_t connections() const override { return reactor_->connections(); }
+  void run(std::function<void()> task) override { reactor_->post(std::move(task)); }
 
  private:
   std::shared_ptr<Reactor> reactor_;

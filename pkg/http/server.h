@@ -113,6 +113,9 @@ class Responder {
   // Writes `101 Switching Protocols` with `headers` (Upgrade, Connection and Sec-WebSocket-* are the caller's) and
   // hands the raw connection over.
   virtual Result<std::unique_ptr<Tunnel>> upgrade(Headers headers) = 0;
+  // Called once, on a reactor thread, when the client goes away while nothing was answered yet. For handlers that keep the
+  // Responder for later.
+  virtual void on_abandoned(std::function<void()> callback) = 0;
 };
 
 // Runs on a pool thread, and may block there: others are added. `responder` may be kept beyond the call. What respond()
@@ -156,6 +159,9 @@ class Server {
   // New handshakes use the new certificate; for rotation.
   virtual Result<void> set_certificate(const TlsOptions& tls) = 0;
   virtual size_t connections() const = 0;
+  // Runs `task` as if it were a handler: on one of the same threads, which may block there. For requests that a handler put
+  // aside. When the server stops, tasks that have not begun are destroyed.
+  virtual void run(std::function<void()> task) = 0;
 };
 
 }  // namespace kcube::http

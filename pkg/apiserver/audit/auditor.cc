@@ -103,6 +103,7 @@ class RecordedResponder final : public http::Responder {
     record_->stage(Stage::response_complete);
     return tunnel;
   }
+  void on_abandoned(std::function<void()> callback) override { inner_->on_abandoned(std::move(callback)); }
 
  private:
   std::unique_ptr<http::Responder> inner_;
@@ -165,6 +166,7 @@ Result<std::unique_ptr<Auditor>> Auditor::create(const SecurityOptions& options,
 }
 
 void Auditor::send(const json::object& event) const {
+  events_.fetch_add(1, std::memory_order_relaxed);
   for (const auto& sink : sinks_) sink->log(event);
 }
 

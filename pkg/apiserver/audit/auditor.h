@@ -3,6 +3,7 @@
 // kube-apiserver.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -55,6 +56,8 @@ class Auditor {
  public:
   // Null when the options record nothing.
   static Result<std::unique_ptr<Auditor>> create(const SecurityOptions& options, Clock& clock);
+  // How many events there have been.
+  uint64_t events() const { return events_.load(std::memory_order_relaxed); }
   // Null when the policy says nothing of this request. Otherwise its first event is recorded, and `responder` becomes one
   // that records the answer.
   std::shared_ptr<Record> begin(const auth::Attributes& attributes, const http::Request& request, std::unique_ptr<http::Responder>& responder) const;
@@ -67,6 +70,7 @@ class Auditor {
   const std::shared_ptr<const Policy> policy_;
   Clock& clock_;
   std::vector<std::unique_ptr<Sink>> sinks_;
+  mutable std::atomic<uint64_t> events_{0};
 };
 
 }  // namespace kcube::apiserver::audit

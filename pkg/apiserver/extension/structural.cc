@@ -2,8 +2,13 @@
 
 #include <algorithm>
 
+#include "pkg/api/json_members.h"
+
 namespace kcube::apiserver::extension {
 namespace {
+
+// Fields that a schema does not have, of one object: more are not named.
+constexpr size_t kMostNamed = 100;
 
 std::optional<double> number(const json::value& schema, std::string_view name) {
   const json::value* v = json::find(&schema, name);
@@ -87,24 +92,20 @@ void prune_at(json::value& value, const Structural& schema, bool resource, const
   }
   if (!value.is_object()) return;
   json::object& object = value.get_object();
-  for (auto it = object.begin(); it != object.end();) {
+  std::vector<size_t> gone;
+  for (auto it = object.begin(); it != object.end(); ++it) {
     std::string_view name = json::view(it->key());
-    if (resource && is_identity(name)) {
-      ++it;
-      continue;
-    }
+    if (resource && is_identity(name)) continue;
     std::string at = removed == nullptr ? std::string() : path.empty() ? std::string(name) : path + "." + std::string(name);
     const Structural* part = schema.member(name);
     if (part != nullptr) {
       prune_at(it->value(), *part, part->embedded, at, removed);
-      ++it;
-    } else if (schema.keeps_unknown()) {
-      ++it;
-    } else {
-      if (removed != nullptr) removed->push_back(std::move(at));
-      it = object.stable_erase(it);
+    } else if (!schema.keeps_unknown()) {
+      if (removed != nullptr && removed->size() < kMostNamed) removed->push_back(std::move(at));
+      gone.push_back(static_cast<size_t>(it - object.begin()));
     }
   }
+  if (!gone.empty()) json::erase_members(object, gone);
 }
 
 // A null that the schema does not allow.
@@ -155,22 +156,22 @@ bool apply_defaults(json::value& value, const Structural& schema) {
   }
   if (!value.is_object()) return false;
   json::object& object = value.get_object();
-  for (auto it = object.begin(); it != object.end();) {
+  std::vector<size_t> gone;
+  for (auto it = object.begin(); it != object.end(); ++it) {
     const Structural* part = schema.member(json::view(it->key()));
     if (part == nullptr || !is_stray_null(it->value(), *part)) {
       if (part != nullptr) changed |= apply_defaults(it->value(), *part);
-      ++it;
       continue;
     }
     changed = true;
     if (!part->fallback) {
-      it = object.stable_erase(it);
+      gone.push_back(static_cast<size_t>(it - object.begin()));
       continue;
     }
     it->value() = *part->fallback;
     apply_defaults(it->value(), *part);
-    ++it;
   }
+  if (!gone.empty()) json::erase_members(object, gone);
   if (!schema.has_defaults) return changed;
   for (const auto& [name, part] : schema.properties) {
     if (!part.fallback || object.contains(name)) continue;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "pkg/api/errors.h"
+#include "pkg/api/json_members.h"
 #include "pkg/api/quantity.h"
 #include "pkg/api/yaml.h"
 #include "pkg/base/clock.h"
@@ -16,6 +17,9 @@
 
 namespace kcube::machinery {
 namespace {
+
+// Fields that are unknown or there twice, of one body: more are not named.
+constexpr size_t kMostNamed = 100;
 
 using api::Field;
 using api::FieldKind;
@@ -56,35 +60,32 @@ class Checker {
   Result<void> message(json::value& value, const Type& type, const std::string& path, const std::string& indexed_path) {
     if (!value.is_object()) return wrong_root(value, type);
     json::object& object = value.get_object();
-    for (auto it = object.begin(); it != object.end();) {
+    std::vector<size_t> gone;
+    for (auto it = object.begin(); it != object.end(); ++it) {
+      auto remove = [&] { gone.push_back(static_cast<size_t>(it - object.begin())); };
       std::string_view name = json::view(it->key());
       const Field* field = type.field(name);
       std::string at = indexed_path.empty() ? std::string(name) : indexed_path + "." + std::string(name);
       if (field == nullptr) {
-        if (validation_ != FieldValidation::ignore) unknown_.push_back("unknown field \"" + at + "\"");
-        it = erase(object, it);
+        if (validation_ != FieldValidation::ignore && unknown_.size() < kMostNamed) unknown_.push_back("unknown field \"" + at + "\"");
+        remove();
         continue;
       }
       if (it->value().is_null()) {
-        it = erase(object, it);
+        remove();
         continue;
       }
       std::string plain = path.empty() ? std::string(name) : path + "." + std::string(name);
       if (auto r = member(it->value(), *field, type, plain, at); !r) return r;
-      if (empty_ == Empty::drop && is_empty(it->value(), *field)) it = erase(object, it);
-      else ++it;
+      if (empty_ == Empty::drop && is_empty(it->value(), *field)) remove();
     }
+    if (!gone.empty()) json::erase_members(object, gone);
     return {};
   }
 
   const std::vector<std::string>& unknown() const { return unknown_; }
 
  private:
-  // Keeps the order of the others: Boost's own erase moves the last into the gap.
-  static json::object::iterator erase(json::object& object, json::object::iterator it) {
-    return object.stable_erase(it);
-  }
-
   // What Go's `omitempty` leaves out. Structs never are empty, nor what a pointer leads to.
   static bool is_empty(const json::value& value, const Field& field) {
     if (field.required || field.pointer) return false;
@@ -304,7 +305,7 @@ class DuplicateFinder {
       }
       std::string name = string();
       std::string at = path.empty() ? name : path + "." + name;
-      if (!names.insert(name).second) found_.push_back(at);
+      if (!names.insert(name).second && found_.size() < kMostNamed) found_.push_back(at);
       space();
       ++at_;  // ':'
       value(at);

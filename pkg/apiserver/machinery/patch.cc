@@ -2,11 +2,32 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
+#include "pkg/api/json_members.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::machinery {
 namespace {
+
+// Members that a patch takes away, all at once at the end. Meanwhile others may be added, which come behind.
+class Removal {
+ public:
+  explicit Removal(json::object& object) : object_(object) {}
+  void add(std::string_view name) {
+    if (auto it = object_.find(json::key(name)); it != object_.end()) places_.push_back(static_cast<size_t>(it - object_.begin()));
+  }
+  void finish() {
+    if (places_.empty()) return;
+    std::ranges::sort(places_);
+    places_.erase(std::ranges::unique(places_).begin(), places_.end());
+    json::erase_members(object_, places_);
+  }
+
+ private:
+  json::object& object_;
+  std::vector<size_t> places_;
+};
 
 constexpr size_t kMaxOperations = 10'000;
 
@@ -44,6 +65,20 @@ json::value* walk(json::value& root, const std::vector<std::string>& path, size_
   return here;
 }
 
+// Operations can put objects into each other over and over: as deep as a text may be, and not much larger.
+constexpr size_t kMostDepth = 512, kMostCopied = 3 << 20;
+
+// How deep `value` is; not more than `most` are counted.
+size_t depth_of(const json::value& value, size_t most) {
+  size_t deepest = 0;
+  if (most == 0) return 0;
+  if (const auto* object = value.if_object())
+    for (const auto& m : *object) deepest = std::max(deepest, 1 + depth_of(m.value(), most - 1));
+  if (const auto* array = value.if_array())
+    for (const auto& item : *array) deepest = std::max(deepest, 1 + depth_of(item, most - 1));
+  return deepest;
+}
+
 class JsonPatch {
  public:
   explicit JsonPatch(json::value& root) : root_(root) {}
@@ -56,6 +91,8 @@ class JsonPatch {
     const json::value* value = json::find(&operation, "value");
     if ((op == "add" || op == "replace" || op == "test") && value == nullptr && op != "test")
       return fail(Status::bad_request("jsonpatch " + std::string(op) + " operation without a value"));
+    if (value != nullptr)
+      if (auto r = check_depth(*path, *value); !r) return r;
     if (op == "add") return add(*path, *value);
     if (op == "remove") return remove(*path);
     if (op == "replace") return replace(*path, *value);
@@ -65,6 +102,12 @@ class JsonPatch {
       if (!from) return fail(from.error());
       json::value* source = walk(root_, *from, from->size());
       if (source == nullptr) return missing(op, *from);
+      if (auto r = check_depth(*path, *source); !r) return r;
+      if (op == "copy") {
+        copied_ += json::serialize(*source).size();
+        if (copied_ > kMostCopied)
+          return fail(Status(422, "Invalid", "Unable to complete the copy, the accumulated size increase of copy is " + std::to_string(copied_) + ", exceeding the limit " + std::to_string(kMostCopied)));
+      }
       json::value copy = *source;
       if (op == "move")
         if (auto r = remove(*from); !r) return r;
@@ -74,6 +117,11 @@ class JsonPatch {
   }
 
  private:
+  static Result<void> check_depth(const std::vector<std::string>& path, const json::value& value) {
+    if (path.size() + depth_of(value, kMostDepth) <= kMostDepth) return {};
+    return fail(Status(422, "Invalid", "the patch nests objects deeper than " + std::to_string(kMostDepth)));
+  }
+
   static std::unexpected<Status> missing(std::string_view op, const std::vector<std::string>& path) {
     return fail(does_not_apply());
   }
@@ -130,6 +178,7 @@ class JsonPatch {
   }
 
   json::value& root_;
+  size_t copied_ = 0;
 };
 
 // --- Strategic merge ---
@@ -150,6 +199,7 @@ class StrategicMerge {
     if (!target.is_object()) target = json::object();
     json::object& object = target.get_object();
     retain_keys(object, patch);
+    Removal removal(object);
     for (const auto& m : patch.get_object()) {
       std::string_view name = json::view(m.key());
       if (name == "$patch" || name == "$retainKeys" || name.starts_with("$setElementOrder/")) continue;
@@ -157,8 +207,10 @@ class StrategicMerge {
         remove_primitives(object, name.substr(25), m.value());
         continue;
       }
-      if (auto r = member(object, name, m.value(), patch, type); !r) return r;
+      if (m.value().is_null()) removal.add(name);
+      else if (auto r = member(object, name, m.value(), patch, type); !r) return r;
     }
+    removal.finish();
     // Orders without a list of changes still reorder.
     for (const auto& m : patch.get_object()) {
       std::string_view name = json::view(m.key());
@@ -175,10 +227,6 @@ class StrategicMerge {
  private:
   Result<void> member(json::object& object, std::string_view name, const json::value& value, const json::value& patch, const api::Type* type) {
     const api::Field* field = type == nullptr ? nullptr : type->field(name);
-    if (value.is_null()) {
-      if (auto it = object.find(json::key(name)); it != object.end()) object.stable_erase(it);
-      return {};
-    }
     json::value* current = object.if_contains(json::key(name));
     if (value.is_object() && (field == nullptr || field->shape != api::Shape::list)) {
       const api::Type* inner = field != nullptr && field->kind == api::FieldKind::message && field->shape == api::Shape::single ? field->type : nullptr;
@@ -250,11 +298,12 @@ class StrategicMerge {
   static void retain_keys(json::object& object, const json::value& patch) {
     const json::value* keys = json::find(&patch, "$retainKeys");
     if (keys == nullptr || !keys->is_array()) return;
-    for (auto it = object.begin(); it != object.end();) {
-      bool keep = false;
-      for (const json::value& k : keys->get_array()) keep = keep || json::get_string(&k) == json::view(it->key());
-      it = keep ? it + 1 : object.stable_erase(it);
-    }
+    std::set<std::string_view> kept;
+    for (const json::value& k : keys->get_array()) kept.insert(json::get_string(&k));
+    Removal removal(object);
+    for (const auto& m : object)
+      if (!kept.contains(json::view(m.key()))) removal.add(json::view(m.key()));
+    removal.finish();
   }
 
   static void remove_primitives(json::object& object, std::string_view name, const json::value& items) {
@@ -334,14 +383,16 @@ json::value merge_patch(const json::value& object, const json::value& patch) {
   if (!patch.is_object()) return patch;
   json::value result = object.is_object() ? object : json::value(json::object());
   json::object& target = result.get_object();
+  Removal removal(target);
   for (const auto& m : patch.get_object()) {
     if (m.value().is_null()) {
-      if (auto it = target.find(m.key()); it != target.end()) target.stable_erase(it);
+      removal.add(json::view(m.key()));
     } else {
       json::value& slot = target[m.key()];
       slot = merge_patch(slot, m.value());
     }
   }
+  removal.finish();
   return result;
 }
 

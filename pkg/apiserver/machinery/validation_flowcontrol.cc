@@ -2,6 +2,7 @@
 #include <set>
 
 #include "pkg/api/names.h"
+#include "pkg/apiserver/flowcontrol/configuration.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
 
 namespace kcube::machinery {
@@ -144,6 +145,15 @@ void validate_conditions(const Cursor& conditions) {
   }
 }
 
+// Of the objects that every server needs to be as they are.
+void check_fixed(const Validation& v, std::string_view kind) {
+  std::string_view name = v["metadata"]["name"].text();
+  if (kind == "PriorityLevelConfiguration" && name == "exempt") return;   // its lending is free
+  for (const json::value& fixed : flowcontrol::mandatory_objects())
+    if (json::get_string(fixed, {"kind"}) == kind && json::get_string(fixed, {"metadata", "name"}) == name && *json::find(&fixed, "spec") != *v["spec"].value())
+      v["spec"].invalid("spec of '" + std::string(name) + "' must equal the fixed value");
+}
+
 }  // namespace
 
 void validate_flow_schema(const Validation& v) {
@@ -160,6 +170,7 @@ void validate_flow_schema(const Validation& v) {
   else
     level.check(api::check_dns1123_subdomain(level.text()));
   for (const Cursor& rule : spec["rules"].items()) validate_rule(rule);
+  if (spec.present()) check_fixed(v, "FlowSchema");
 }
 
 void validate_priority_level(const Validation& v) {
@@ -175,6 +186,7 @@ void validate_priority_level(const Validation& v) {
   if (!is_exempt && limited.present()) validate_limited(limited);
   for (const Cursor& part : {limited, exempt})
     if (Cursor percent = part["lendablePercent"]; percent.present()) percent.between(0, 100);
+  if (spec.present()) check_fixed(v, "PriorityLevelConfiguration");
 }
 
 }  // namespace kcube::machinery

@@ -29,5 +29,26 @@ TEST(Yaml, RefusesMalformedTextAndAliasBombs) {
   EXPECT_EQ(parse_yaml(bomb).error().code(), 400);
 }
 
+TEST(Yaml, RefusesTextsOfManyNestedBracketsAtOnce) {
+  auto flow = parse_yaml("a: " + std::string(500000, '['));
+  ASSERT_FALSE(flow);
+  EXPECT_EQ(flow.error().code(), 400);
+  EXPECT_EQ(flow.error().message(), "error converting YAML to JSON: yaml: exceeded max depth of 10000");
+  EXPECT_FALSE(parse_yaml(std::string(500000, '{')));
+  EXPECT_FALSE(parse_yaml("a: " + std::string(5000, '[')));
+}
+
+TEST(Yaml, ReadsManyShortCollections) {
+  std::string text = "a:\n";
+  for (int i = 0; i < 20000; ++i) text += "- {x: [1], y: {}}\n";
+  auto parsed = parse_yaml(text);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(json::get_array(json::find(&*parsed, "a")).size(), 20000U);
+}
+
+TEST(Yaml, ReadsJsonAsJson) {
+  EXPECT_EQ(json::serialize(*parse_yaml(R"( {"a": "1", "b": [1.5, null], "c": {"d": true}} )")), R"({"a":"1","b":[1.5E0,null],"c":{"d":true}})");
+}
+
 }  // namespace
 }  // namespace kcube::api

@@ -260,5 +260,58 @@ TEST(Server, LargeSharedBodiesArriveWhole) {
   EXPECT_EQ(response->body[100000], ',');
 }
 
+// A request put aside holds no thread, and is carried on with by run().
+TEST(Server, AnswersRequestsThatWerePutAside) {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Responder>> aside;
+  Event all;
+  auto put_aside = [&](Request& request, std::unique_ptr<Responder> responder) {
+    if (request.path == "/now") return responder->respond(200, {}, "[now]");
+    std::lock_guard lock(mutex);
+    aside.push_back(std::move(responder));
+    if (aside.size() == 8) all.set();
+  };
+  TestServer test(put_aside, {.max_threads = 2}, false);
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.push_back(std::make_unique<RawClient>(test.server->port()));
+    clients.back()->send("GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+  }
+  ASSERT_TRUE(all.wait());
+  RawClient other(test.server->port());
+  other.send("GET /now HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_NE(other.read_until("]").find("[now]"), std::string::npos);
+  for (auto& responder : aside)
+    test.server->run([held = std::make_shared<std::unique_ptr<Responder>>(std::move(responder))] { (*held)->respond(200, {}, "[later]"); });
+  for (auto& client : clients) EXPECT_NE(client->read_until("]").find("[later]"), std::string::npos);
+}
+
+TEST(Server, SaysWhenAClientLeavesItsRequestBehind) {
+  Event gone, there;
+  std::unique_ptr<Responder> aside;
+  auto put_aside = [&](Request&, std::unique_ptr<Responder> responder) {
+    aside = std::move(responder);
+    aside->on_abandoned([&] { gone.set(); });
+    there.set();
+  };
+  TestServer test(put_aside, {}, false);
+  auto client = std::make_unique<RawClient>(test.server->port());
+  client->send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  ASSERT_TRUE(there.wait());
+  client.reset();
+  EXPECT_TRUE(gone.wait());
+  aside.reset();
+}
+
+TEST(Server, DropsTasksWhenItStops) {
+  auto dropped = std::make_shared<int>(0);
+  std::weak_ptr<int> watch = dropped;
+  auto test = std::make_unique<TestServer>(echo, ServerOptions{}, false);
+  test->server->stop(std::chrono::milliseconds(0));
+  test->server->run([dropped = std::move(dropped)] { ++*dropped; });
+  test.reset();
+  EXPECT_TRUE(watch.expired());
+}
+
 }  // namespace
 }  // namespace kcube::http

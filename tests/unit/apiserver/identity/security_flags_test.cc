@@ -100,5 +100,17 @@ TEST_F(SecurityFlags, MistakesAreOneLine) {
             "--authentication-token-webhook-config-file: " + directory_ + "/h: invalid configuration: no server found for a cluster");
 }
 
+TEST_F(SecurityFlags, LimitRequestsAtATime) {
+  auto o = read_security_flags({{"max-requests-inflight", {"5"}}, {"max-mutating-requests-inflight", {"0"}}, {"profiling", {"true"}}});
+  ASSERT_TRUE(o) << o.error().message();
+  EXPECT_EQ(o->gateway.max_requests, 5);
+  EXPECT_EQ(o->gateway.max_mutating_requests, 0);
+  EXPECT_TRUE(o->gateway.priority_and_fairness && o->gateway.profiling && !o->gateway.logs);
+  EXPECT_EQ(problem({{"max-requests-inflight", {"-1"}}}), "--max-requests-inflight: can not be negative value");
+  EXPECT_EQ(problem({{"max-requests-inflight", {"0"}}, {"max-mutating-requests-inflight", {"0"}}}),
+            "--max-requests-inflight: invalid configuration: MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0; they must add up to something positive");
+  EXPECT_EQ(problem({{"max-requests-inflight", {"0"}}, {"max-mutating-requests-inflight", {"0"}}, {"enable-priority-and-fairness", {"false"}}}), "");
+}
+
 }  // namespace
 }  // namespace kcube::apiserver

@@ -69,5 +69,22 @@ TEST(Decode, KnowsMediaTypes) {
   EXPECT_EQ(parse_body("text/plain", "{}").error().code(), 415);
 }
 
+// Time is what the test is about: taken out one by one these take minutes.
+TEST(Decode, TakesOutManyUnknownFieldsAtOnce) {
+  std::string text = R"({"kind":"ConfigMap")";
+  for (int i = 0; i < 200000; ++i) text += ",\"k" + std::to_string(i) + "\":0";
+  text += R"(,"data":{"a":"b"}})";
+  auto r = decode("ConfigMap", text);
+  ASSERT_TRUE(r);
+  EXPECT_EQ(json::serialize(r->value), R"({"kind":"ConfigMap","data":{"a":"b"}})");
+  EXPECT_EQ(r->warnings.size(), 100U);
+}
+
+TEST(Decode, NamesAtMostAHundredDuplicates) {
+  std::string text = "{\"a\":0";
+  for (int i = 0; i < 1000; ++i) text += ",\"a\":0";
+  EXPECT_EQ(duplicate_fields(text + "}").size(), 100U);
+}
+
 }  // namespace
 }  // namespace kcube::machinery

@@ -77,5 +77,36 @@ TEST(StrategicMerge, NeedsTheMergeKey) {
   EXPECT_EQ(strategic_merge_patch(j("{}"), j(R"({"spec":{"containers":[{"image":"x"}]}})"), pod()).error().code(), 400);
 }
 
+TEST(JsonPatch, RefusesToGrowWithoutBound) {
+  // Each operation doubles what is there, or puts it all into itself.
+  std::string doubling = R"([{"op":"add","path":"/a","value":")" + std::string(1000, 'x') + "\"}", nesting = R"([{"op":"add","path":"/a","value":{}})";
+  for (int i = 0; i < 40; ++i) doubling += R"(,{"op":"copy","from":"","path":"/n)" + std::to_string(i) + "\"}";
+  for (int i = 0; i < 40; ++i) nesting += R"(,{"op":"copy","from":"","path":"/a"})";
+  auto large = json_patch(j("{}"), j(doubling + "]"));
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().code(), 422);
+  EXPECT_NE(large.error().message().find("exceeding the limit 3145728"), std::string::npos);
+  EXPECT_TRUE(json_patch(j("{}"), j(nesting + "]")));
+  std::string deep;
+  for (int i = 0; i < 600; ++i) deep += "/a";
+  EXPECT_EQ(json_patch(j("{}"), j(R"([{"op":"add","path":")" + deep + R"(","value":1}])")).error().code(), 422);
+}
+
+TEST(MergePatch, RemovesManyMembersAtOnceAndKeepsTheOrderOfTheOthers) {
+  json::object object, patch;
+  for (int i = 0; i < 100000; ++i) {
+    object["k" + std::to_string(i)] = i;
+    if (i % 3 != 0) patch["k" + std::to_string(i)] = nullptr;
+  }
+  patch["new"] = 1;
+  auto merged = merge_patch(object, patch);
+  const json::object& o = merged.get_object();
+  ASSERT_EQ(o.size(), 33335U);
+  EXPECT_EQ(o.begin()->key(), "k0");
+  EXPECT_EQ((o.begin() + 1)->key(), "k3");
+  EXPECT_EQ((o.end() - 1)->key(), "new");
+  EXPECT_EQ(o.at("k99999").as_int64(), 99999);
+}
+
 }  // namespace
 }  // namespace kcube::machinery
