@@ -58,7 +58,7 @@ class ServerImpl final : public Server {
       converting_hub_ = std::make_unique<Hub>("watch-convert", cache_, core_.store);
     }
     local_ = make_local_backend(engine_, *reviews_, *local_hub_);
-    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, *reviews_, connector_, aggregator_, *authenticator_, authorizer_, *documents_, auditor_.get()});
+    router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, *reviews_, connector_, aggregator_, *authenticator_, authorizer_, *documents_, auditor_.get(), options_.security.gates});
     definitions_.start();
     return bootstrap(engine_, {options_.ca_pem, options_.security.request_header, options_.advertise_address, http_->port()});
   }

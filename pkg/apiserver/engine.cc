@@ -220,6 +220,7 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
   }
   if (info.type == nullptr) return body;
   if (custom) return call.resource->custom->decode(call, std::move(body), empty == machinery::Empty::drop);
+  if (call.cbor) return decode_typed_cbor(call, std::move(body), empty);
   auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation, empty);
   std::string twice;
   for (const std::string& field : call.duplicates) twice += (twice.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
@@ -232,6 +233,26 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
                                     std::string(info.kind) + ": " + status.message()));
   }
   for (std::string& text : checked->warnings) call.warn(std::move(text));
+  return std::move(checked->value);
+}
+
+// The decoder of CBOR stops at the first unknown field, and knows it by its place.
+Result<json::value> Engine::decode_typed_cbor(Call& call, json::value body, machinery::Empty empty) const {
+  const api::ResourceInfo& info = *call.resource->info;
+  const bool strict = call.field_validation == machinery::FieldValidation::strict;
+  auto checked = machinery::check_types(std::move(body), *info.type, strict ? machinery::FieldValidation::warn : call.field_validation, empty);
+  auto refuse = [&](const std::string& why) {
+    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) + ": " + why));
+  };
+  if (!checked) {
+    std::string why = checked.error().message();
+    return refuse(why.starts_with("json: ") ? "cbor: " + why.substr(6) : why);
+  }
+  if (!checked->warnings.empty()) {
+    std::string text = "cbor: found unknown field at map element index " + std::to_string(checked->first_unknown);
+    if (strict) return refuse("strict decoding error: " + text);
+    call.warn(std::move(text));
+  }
   return std::move(checked->value);
 }
 

@@ -32,6 +32,7 @@ struct Services {
   const Authorizer& authorizer;
   const Documents& documents;
   const audit::Auditor* auditor;       // null: nothing is recorded
+  FeatureGates gates;
 };
 
 class Router {

@@ -54,6 +54,7 @@ constexpr ApiFlagInfo kFlags[] = {
     {"audit-log-maxbackup", "old audit files that are kept"},
     {"audit-log-maxsize", "megabytes after which a new audit file is begun"},
     {"audit-webhook-config-file", "kubeconfig of a webhook that gets audit events"},
+    {"feature-gates", "NAME=true|false; CBORServingAndStorage is known", true},
     {"encryption-provider-config", "EncryptionConfiguration file: what is encrypted in the database"},
     {"encryption-provider-config-automatic-reload", "true: the file is read again when it changes"},
 };
@@ -365,6 +366,25 @@ void read_audit(Reader& r, SecurityOptions& o) {
 
 std::span<const ApiFlagInfo> api_flags() { return kFlags; }
 
+namespace {
+
+// Source: the reference of feature gates in the Kubernetes docs. AllAlpha turns on what is not said otherwise.
+void read_feature_gates(Reader& r, FeatureGates& gates) {
+  std::optional<bool> cbor, alpha;
+  for (const std::string& pair : r.list("feature-gates")) {
+    size_t equals = pair.find('=');
+    std::string name(trim(std::string_view(pair).substr(0, equals))), value(equals == std::string::npos ? "" : trim(std::string_view(pair).substr(equals + 1)));
+    if (equals == std::string::npos) return r.refuse("feature-gates", "missing bool value for " + name);
+    if (value != "true" && value != "false") return r.refuse("feature-gates", "invalid value of " + name + ": " + value + ", err: strconv.ParseBool: parsing \"" + value + "\": invalid syntax");
+    if (name == "CBORServingAndStorage") cbor = value == "true";
+    else if (name == "AllAlpha") alpha = value == "true";
+    else if (name != "AllBeta") return r.refuse("feature-gates", "unrecognized feature gate: " + name);
+  }
+  gates.cbor = cbor.value_or(alpha.value_or(false));
+}
+
+}  // namespace
+
 Result<SecurityOptions> read_security_flags(const ApiFlags& flags) {
   for (const auto& [name, values] : flags) {
     auto known = std::ranges::find_if(kFlags, [&](const ApiFlagInfo& f) { return name == f.name; });
@@ -384,6 +404,7 @@ Result<SecurityOptions> read_security_flags(const ApiFlags& flags) {
   }
   read_authorization(r, o);
   read_audit(r, o);
+  read_feature_gates(r, o.gates);
   if (!r.problem().empty()) return fail(Status::bad_request(r.problem()));
   return o;
 }

@@ -59,7 +59,13 @@ struct AuditLogOptions {
   int max_age_days = 0, max_backups = 0, max_size_mb = 0;
 };
 
+// What --feature-gates turns on. Gates that Kubernetes 1.36 has on by default are not gates here.
+struct FeatureGates {
+  bool cbor = false;                                // CBORServingAndStorage: application/cbor beside JSON and protobuf
+};
+
 struct SecurityOptions {
+  FeatureGates gates;
   std::vector<StaticToken> tokens;
   std::vector<JwtIssuer> jwt_issuers;
   std::optional<TokenWebhook> token_webhook;

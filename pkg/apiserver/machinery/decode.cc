@@ -1,5 +1,6 @@
 #include "pkg/apiserver/machinery/decode.h"
 
+#include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 
 #include <cctype>
@@ -56,11 +57,14 @@ class Checker {
   Result<void> message(json::value& value, const Type& type, const std::string& path, const std::string& indexed_path) {
     if (!value.is_object()) return wrong_root(value, type);
     json::object& object = value.get_object();
-    for (auto it = object.begin(); it != object.end();) {
+    size_t position = 0;
+    for (auto it = object.begin(); it != object.end(); ++position) {
       std::string_view name = json::view(it->key());
       const Field* field = type.field(name);
       std::string at = indexed_path.empty() ? std::string(name) : indexed_path + "." + std::string(name);
       if (field == nullptr) {
+        if (unknown_.empty() || (path.empty() && !unknown_on_top_)) first_unknown_ = position;
+        unknown_on_top_ |= path.empty();
         if (validation_ != FieldValidation::ignore) unknown_.push_back("unknown field \"" + at + "\"");
         it = erase(object, it);
         continue;
@@ -78,6 +82,7 @@ class Checker {
   }
 
   const std::vector<std::string>& unknown() const { return unknown_; }
+  size_t first_unknown() const { return first_unknown_; }
 
  private:
   // Keeps the order of the others: Boost's own erase moves the last into the gap.
@@ -259,6 +264,8 @@ class Checker {
   const FieldValidation validation_;
   const Empty empty_;
   std::vector<std::string> unknown_;
+  size_t first_unknown_ = 0;      // of the outermost object, when there is one
+  bool unknown_on_top_ = false;
 };
 
 // Finds duplicate members in JSON text that has parsed already, so that no syntax needs checking.
@@ -336,6 +343,7 @@ Result<json::value> parse_body(std::string_view content_type, std::string_view b
   if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml" || media == "application/apply-patch+yaml")
     return api::parse_yaml(body);
   if (media.empty() || media == "application/json" || media.ends_with("+json")) return json::parse(body);
+  if (media == kCborType || media == "application/apply-patch+cbor") return decode_cbor(body);
   if (media == kProtobufType) return decode_protobuf(api::Schema::builtin(), body);
   return fail(api::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
 }
@@ -345,7 +353,7 @@ Result<Decoded> check_types(json::value value, const Type& type, FieldValidation
   if (auto r = checker.message(value, type, "", ""); !r) return fail(r.error());
   if (validation == FieldValidation::strict && !checker.unknown().empty())
     return fail(Status::bad_request("strict decoding error: " + join(checker.unknown(), ", ")));
-  return Decoded{std::move(value), checker.unknown()};
+  return Decoded{std::move(value), checker.unknown(), checker.first_unknown()};
 }
 
 std::vector<std::string> duplicate_fields(std::string_view json_text) { return DuplicateFinder(json_text).run(); }
