@@ -7,6 +7,7 @@
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/conversion.h"
 #include "pkg/apiserver/extension/custom_resource.h"
+#include "pkg/apiserver/go_text.h"
 #include "pkg/apiserver/machinery/apply.h"
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/machinery/patch.h"
@@ -467,6 +468,21 @@ Result<Written> Engine::modify(Call& call, const Change& change) {
   }, false, false);
 }
 
+namespace {
+
+// Says the patch as the real server does: the strategic one itself, of others what they made of the object.
+Status invalid_patch(client::PatchType type, const json::value& patch, const json::value& object, const Status& why) {
+  std::string message = why.message(), text;
+  if (type == client::PatchType::strategic) text = go_text(patch);
+  else text = json::serialize(type == client::PatchType::merge ? machinery::merge_patch(object, patch) : machinery::json_patch(object, patch).value_or(nullptr));
+  constexpr std::string_view kCannot = " cannot be handled as a ";
+  if (size_t at = message.find(kCannot); at != std::string::npos)
+    if (size_t colon = message.find(": ", at); colon != std::string::npos) message.erase(0, colon + 2);
+  return api::invalid("", "", "", {api::field_invalid("patch", json::value(text), message)});
+}
+
+}  // namespace
+
 Result<Written> Engine::patch(Call& call, client::PatchType type, const json::value& patch, bool force) {
   const Resource& r = *call.resource;
   const api::Type* shape = r.info->type;
@@ -490,7 +506,9 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       }
     }
     if (!patched) return fail(patched.error());
+    // What does not fit its kind is the fault of the patch.
     auto decoded = decode(call, std::move(*patched));
+    if (!decoded && decoded.error().code() == 400 && type != client::PatchType::apply && r.custom == nullptr) return fail(invalid_patch(type, patch, view, decoded.error()));
     if (!decoded) return fail(decoded.error());
     if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
     if (r.subresource() == "scale") return from_scale(r, old->value(), *decoded);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
+#include "pkg/api/yaml.h"
 #include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/strategy.h"
@@ -86,19 +87,41 @@ Result<json::value> read_cbor(Call& call, const http::Request& request) {
                            (body->is_array() ? " (cannot decode CBOR array to struct without toarray option)" : "")));
 }
 
+Status wrong_root(const Call& call, const http::Request& request, const json::value& body) {
+  const char* what = body.is_array() ? "array" : body.is_string() ? "string" : body.is_bool() ? "bool" : "number";
+  return unrecognized(call, request.body, "couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(what) +
+                      " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
+}
+
+// YAML's own decoder tells of keys that are there twice, by line.
+Result<json::value> read_yaml(Call& call, const http::Request& request) {
+  std::vector<std::string> duplicates;
+  auto body = api::parse_yaml_body(request.body, duplicates);
+  if (!body) return fail(unrecognized(call, request.body, body.error().message()));
+  if (body->is_null()) return json::object();
+  if (!body->is_object()) return fail(wrong_root(call, request, *body));
+  if (call.field_validation == machinery::FieldValidation::ignore || duplicates.empty()) return body;
+  if (call.field_validation == machinery::FieldValidation::warn) {
+    for (std::string& text : duplicates) call.warn(std::move(text));
+    return body;
+  }
+  const api::ResourceInfo& info = *call.resource->info;
+  return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) +
+                                  ": strict decoding error: yaml: unmarshal errors:\n  " + join(duplicates, "\n  ")));
+}
+
 Result<json::value> read_body(Call& call, const http::Request& request, const FeatureGates& gates) {
   if (media_of(request) == machinery::kCborType) {
     if (!gates.cbor) return fail(api::unsupported_media_type(media_types(gates)));
     return read_cbor(call, request);
   }
+  std::string media = to_lower(media_of(request));
+  if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml") return read_yaml(call, request);
   auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+  if (body && body->is_null()) return json::object();   // as Go: nothing is set
   if (!body && body.error().code() == 415) return fail(api::unsupported_media_type(media_types(gates)));
   if (!body && body.error().code() == 400) return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: " + body.error().message()));
-  if (body && !body->is_object()) {
-    const char* what = body->is_array() ? "array" : body->is_string() ? "string" : body->is_bool() ? "bool" : "number";
-    return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(what) +
-                             " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"));
-  }
+  if (body && !body->is_object()) return fail(wrong_root(call, request, *body));
   if (!body) return body;
   bool json_text = request.headers.get("Content-Type").find("protobuf") == std::string_view::npos;
   if (call.field_validation == machinery::FieldValidation::ignore || !json_text) return body;
@@ -110,6 +133,26 @@ Result<json::value> read_body(Call& call, const http::Request& request, const Fe
   }
   call.duplicates = std::move(duplicates);
   return body;
+}
+
+// A configuration to apply.
+Result<json::value> read_applied_yaml(Call& call, const http::Request& request) {
+  std::vector<std::string> duplicates;
+  auto body = api::parse_yaml_body(request.body, duplicates);
+  if (!body) return fail(Status::bad_request("error decoding YAML: error converting YAML to JSON: " + body.error().message()));
+  if (duplicates.empty() || call.field_validation == machinery::FieldValidation::ignore) return body;
+  if (call.field_validation == machinery::FieldValidation::strict)
+    return fail(Status::bad_request("error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  " + join(duplicates, "\n  ")));
+  for (std::string& text : duplicates) call.warn(std::move(text));
+  return body;
+}
+
+void note_duplicates(Call& call, std::string_view patch) {
+  if (call.field_validation == machinery::FieldValidation::ignore) return;
+  auto duplicates = machinery::duplicate_fields(patch);
+  if (call.field_validation == machinery::FieldValidation::strict) call.duplicates = std::move(duplicates);
+  else
+    for (const std::string& field : duplicates) call.warn("duplicate field \"" + field + "\"");
 }
 
 Result<DeleteOptions> read_deletion(Call& call, const http::Request& request, const FeatureGates& gates) {
@@ -394,11 +437,13 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
     if (apply && request.query.get("fieldManager").empty()) return refuse(api::field_required("fieldManager", "is required for apply patch"));
     if (!apply && request.query.has("force")) return refuse(api::field_forbidden("force", "may not be specified for non-apply patch"));
     const bool cbor = media_of(request) == kApplyCbor;
-    body = machinery::parse_body(cbor ? kApplyCbor : apply ? "application/yaml" : "application/json", request.body);
+    if (apply && !cbor) body = read_applied_yaml(call, request);
+    else body = machinery::parse_body(cbor ? kApplyCbor : "application/json", request.body);
     if (cbor && body && !body->is_object())
       body = fail(Status::bad_request("cbor: cannot unmarshal " + std::string(body->is_array() ? "array" : "primitives") + " into Go value of type map[string]interface {}"));
     if (!body && cbor) body = fail(Status::bad_request("error decoding YAML: " + body.error().message()));
-    if (!body && !apply) body = fail(Status::bad_request("error decoding patch: " + body.error().message()));
+    if (!body && !apply) body = fail(Status::bad_request((type == client::PatchType::strategic ? "" : "error decoding patch: ") + body.error().message()));
+    if (body && (type == client::PatchType::merge || type == client::PatchType::strategic)) note_duplicates(call, request.body);
   } else {
     body = read_body(call, request, s_.gates);
   }

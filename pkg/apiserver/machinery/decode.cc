@@ -283,12 +283,17 @@ class DuplicateFinder {
   }
   std::string string() {
     std::string out;
+    bool escaped = false;
+    const size_t begin = at_;
     for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
+      escaped |= text_[at_] == '\\';
       if (text_[at_] == '\\' && at_ + 1 < text_.size()) out += text_[at_++];
       out += text_[at_];
     }
     ++at_;
-    return out;
+    if (!escaped) return out;
+    auto parsed = json::parse(text_.substr(begin, at_ - begin));
+    return parsed ? std::string(json::get_string(&*parsed)) : out;
   }
   void value(const std::string& path) {
     space();
@@ -311,7 +316,7 @@ class DuplicateFinder {
       }
       std::string name = string();
       std::string at = path.empty() ? name : path + "." + name;
-      if (!names.insert(name).second) found_.push_back(at);
+      if (!names.insert(name).second && told_.insert(at).second) found_.push_back(at);
       space();
       ++at_;  // ':'
       value(at);
@@ -334,6 +339,7 @@ class DuplicateFinder {
   std::string_view text_;
   size_t at_ = 0;
   std::vector<std::string> found_;
+  std::set<std::string> told_;
 };
 
 }  // namespace
@@ -341,7 +347,10 @@ class DuplicateFinder {
 Result<json::value> parse_body(std::string_view content_type, std::string_view body) {
   std::string media = to_lower(trim(content_type.substr(0, content_type.find(';'))));
   if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml" || media == "application/apply-patch+yaml")
-    return api::parse_yaml(body);
+{
+    std::vector<std::string> duplicates;
+    return api::parse_yaml_body(body, duplicates);
+  }
   if (media.empty() || media == "application/json" || media.ends_with("+json")) return json::parse(body);
   if (media == kCborType || media == "application/apply-patch+cbor") return decode_cbor(body);
   if (media == kProtobufType) return decode_protobuf(api::Schema::builtin(), body);
