@@ -1,30 +1,45 @@
 #include "pkg/api/json.h"
 
-#include "pkg/api/json_members.h"
-
-#include <boost/json/parse.hpp>
 #include <boost/json/serializer.hpp>
-#include <boost/json/stream_parser.hpp>
+
+#include <limits>
+
+#include "pkg/api/json_builder.h"
+#include "pkg/api/json_errors.h"
+#include "pkg/api/json_members.h"
 
 namespace kcube::json {
 
-Result<value> parse(std::string_view text) {
+namespace {
+
+constexpr int kMaxDepth = 512;
+
+// True when the whole text is one document. `overflow` is the number, if that was it, which a double cannot hold.
+bool parse_whole(std::string_view text, value& out, std::string& overflow) {
   boost::json::parse_options options;
-  options.max_depth = 512;
+  options.max_depth = kMaxDepth;
   boost::json::error_code error;
-  boost::json::stream_parser parser({}, options);
-  size_t used = parser.write_some(text.data(), text.size(), error);
-  if (!error && used < text.size()) {
-    size_t rest = text.find_first_not_of(" \t\r\n", used);
-    if (rest != std::string_view::npos)
-      return fail(Status::bad_request("invalid character '" + std::string(1, text[rest]) + "' after top-level value"));
-  }
-  if (!error) parser.finish(error);
-  if (error) {
-    if (used >= text.size()) return fail(Status::bad_request("unexpected end of JSON input"));
-    return fail(Status::bad_request("invalid JSON at byte " + std::to_string(used) + ": " + error.message()));
-  }
-  return parser.release();
+  boost::json::basic_parser<Builder> parser(options);
+  parser.handler().stack.reset();
+  // With nothing more to come, a number at the end is whole.
+  size_t used = parser.write_some(false, text.data(), text.size(), error);
+  overflow = std::move(parser.handler().overflow);
+  if (error || text.find_first_not_of(" \t\r\n", used) != std::string_view::npos) return false;
+  out = parser.handler().stack.release();
+  return true;
+}
+
+}  // namespace
+
+Result<value> parse(std::string_view text) {
+  value out;
+  std::string overflow;
+  if (parse_whole(text, out, overflow)) return out;
+  // Go takes text that is no UTF-8, and half surrogates, and shows U+FFFD instead.
+  if (std::string fixed = repaired(text); fixed != text && parse_whole(fixed, out, overflow)) return out;
+  if (!overflow.empty()) return fail(Status::bad_request("json: cannot unmarshal number " + overflow + " into Go value of type float64"));
+  std::string why = syntax_error(text, kMaxDepth);
+  return fail(Status::bad_request(why.empty() ? "invalid JSON" : std::move(why)));
 }
 
 void append(std::string& out, const value& v) {
@@ -84,11 +99,19 @@ std::string_view get_string(const value* v, std::string_view fallback) {
   return v != nullptr && v->is_string() ? view(v->get_string()) : fallback;
 }
 
+// Converting a double that does not fit is undefined.
+static int64_t saturated(double d) {
+  constexpr double kLimit = 9223372036854775808.0;   // 2^63
+  if (d >= kLimit) return std::numeric_limits<int64_t>::max();
+  if (d < -kLimit) return std::numeric_limits<int64_t>::min();
+  return static_cast<int64_t>(d);
+}
+
 int64_t get_int(const value* v, int64_t fallback) {
   if (v == nullptr) return fallback;
   if (v->is_int64()) return v->get_int64();
   if (v->is_uint64()) return static_cast<int64_t>(v->get_uint64());
-  if (v->is_double()) return static_cast<int64_t>(v->get_double());
+  if (v->is_double()) return saturated(v->get_double());
   return fallback;
 }
 

@@ -1,11 +1,19 @@
 #include "pkg/api/yaml.h"
 
+#include <yaml-cpp/depthguard.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <limits>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <sstream>
 
 #include "pkg/base/strings.h"
 
@@ -26,41 +34,81 @@ size_t flows_in(std::string_view text) {
   return flows;
 }
 
-std::optional<json::value> number(const std::string& text) {
-  if (text.empty() || (text.size() > 1 && text[0] == '+')) return std::nullopt;
-  // A leading zero is octal, as in `defaultMode: 0644`.
-  if (text.size() > 1 && text[0] == '0' && text.find_first_not_of("01234567") == std::string::npos)
-    return json::value(static_cast<int64_t>(std::strtoll(text.c_str(), nullptr, 8)));
-  if (auto i = parse_int<int64_t>(text)) return json::value(*i);
-  if (text.starts_with("0x")) {
-    char* end = nullptr;
-    long long v = std::strtoll(text.c_str() + 2, &end, 16);
-    if (end != nullptr && *end == 0 && text.size() > 2) return json::value(static_cast<int64_t>(v));
-  }
-  if (text.find_first_not_of("0123456789+-.eE") != std::string::npos || text.find_first_of("0123456789") == std::string::npos) return std::nullopt;
+std::optional<json::value> integer(std::string_view digits, int base, bool negative) {
+  std::string text(digits);
+  if (text.empty() || !std::isxdigit(static_cast<unsigned char>(text[0]))) return std::nullopt;
+  char* end = nullptr;
+  errno = 0;
+  unsigned long long v = std::strtoull(text.c_str(), &end, base);
+  if (*end != 0 || errno == ERANGE) return std::nullopt;
+  constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
+  if (negative && v <= kMax + 1) return json::value(static_cast<int64_t>(0 - v));
+  if (negative) return std::nullopt;
+  if (v <= kMax) return json::value(static_cast<int64_t>(v));
+  return json::value(static_cast<uint64_t>(v));
+}
+
+// YAML 1.1's numbers: underscores between digits, 0x, 0b, 0o and a leading zero for octal, as in `defaultMode: 0644`.
+std::optional<json::value> number(const std::string& scalar) {
+  if (scalar.empty() || !(std::isdigit(static_cast<unsigned char>(scalar[0])) || std::strchr("+-.", scalar[0]) != nullptr)) return std::nullopt;
+  std::string text = scalar;
+  std::erase(text, '_');
+  bool negative = text[0] == '-';
+  std::string_view rest = std::string_view(text).substr(negative || text[0] == '+' ? 1 : 0);
+  if (rest.starts_with("0x")) return integer(rest.substr(2), 16, negative);
+  if (rest.starts_with("0b")) return integer(rest.substr(2), 2, negative);
+  if (rest.starts_with("0o")) return integer(rest.substr(2), 8, negative);
+  if (rest.size() > 1 && rest[0] == '0' && rest.find_first_not_of("01234567") == std::string_view::npos) return integer(rest.substr(1), 8, negative);
+  if (auto i = integer(rest, 10, negative)) return i;
+  if (rest.find_first_not_of("0123456789+-.eE") != std::string_view::npos || rest.find_first_of("0123456789") == std::string_view::npos) return std::nullopt;
   char* end = nullptr;
   double d = std::strtod(text.c_str(), &end);
-  if (end == nullptr || *end != 0 || !std::isfinite(d)) return std::nullopt;
+  if (*end != 0 || !std::isfinite(d)) return std::nullopt;
   return json::value(d);
 }
 
-json::value scalar(const YAML::Node& node) {
+json::value plain(const std::string& text) {
+  constexpr std::string_view kNull[] = {"", "~", "null", "Null", "NULL"};
+  constexpr std::string_view kTrue[] = {"true", "True", "TRUE", "y", "Y", "yes", "Yes", "YES", "on", "On", "ON"};
+  constexpr std::string_view kFalse[] = {"false", "False", "FALSE", "n", "N", "no", "No", "NO", "off", "Off", "OFF"};
+  auto one_of = [&](const auto& words) { return std::ranges::find(words, text) != std::end(words); };
+  if (one_of(kNull)) return nullptr;
+  if (one_of(kTrue)) return true;
+  if (one_of(kFalse)) return false;
+  if (auto n = number(text)) return *n;
+  return json::value(json::key(text));   // braces would make an array
+}
+
+Result<json::value> scalar(const YAML::Node& node) {
   const std::string& text = node.Scalar();
   const std::string& tag = node.Tag();
-  json::value as_text(json::key(text));  // braces would make an array
-  // "!" is yaml-cpp's tag for quoted scalars.
-  if (tag == "!" || tag == "tag:yaml.org,2002:str") return as_text;
-  if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return nullptr;
-  if (text == "true" || text == "True" || text == "TRUE") return true;
-  if (text == "false" || text == "False" || text == "FALSE") return false;
-  if (auto n = number(text)) return *n;
-  return as_text;
+  constexpr std::string_view kInfinite[] = {".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"}, kNan[] = {".nan", ".NaN", ".NAN"};
+  if (tag == "tag:yaml.org,2002:binary") {
+    auto bytes = base64_decode(text);
+    if (!bytes) return fail(Status::bad_request("yaml: !!binary value contains invalid base64 data"));
+    return json::value(json::key(made_utf8(*bytes)));
+  }
+  // "!" is yaml-cpp's tag for quoted scalars, "?" and nothing for plain ones.
+  if (tag == "tag:yaml.org,2002:int" || tag == "tag:yaml.org,2002:float" || tag == "tag:yaml.org,2002:bool" || tag == "tag:yaml.org,2002:null") return plain(text);
+  if (!tag.empty() && tag != "?") return json::value(json::key(text));
+  if (std::ranges::find(kInfinite, text) != std::end(kInfinite)) return fail(Status::bad_request("json: unsupported value: +Inf"));
+  if (text == "-.inf" || text == "-.Inf" || text == "-.INF") return fail(Status::bad_request("json: unsupported value: -Inf"));
+  if (std::ranges::find(kNan, text) != std::end(kNan)) return fail(Status::bad_request("json: unsupported value: NaN"));
+  return plain(text);
+}
+
+Status too_deep(int line) {
+  return Status::bad_request("yaml: line " + std::to_string(line + 1) + ": exceeded max depth of " + std::to_string(kMaxDepth));
 }
 
 class Converter {
  public:
+  // Of keys that are there twice the last holds; `duplicates` says so.
+  explicit Converter(std::vector<std::string>& duplicates) : duplicates_(duplicates) {}
+
   Result<json::value> convert(const YAML::Node& node, int depth = 0) {
-    if (++nodes_ > kMaxNodes || depth > kMaxDepth) return fail(Status::bad_request("error converting YAML to JSON: document is too large or too deep"));
+    if (++nodes_ > kMaxNodes) return fail(Status::bad_request("yaml: document contains excessive aliasing"));
+    if (depth > kMaxDepth) return fail(too_deep(node.Mark().line));
     switch (node.Type()) {
       case YAML::NodeType::Undefined:
       case YAML::NodeType::Null: return json::value(nullptr);
@@ -82,8 +130,9 @@ class Converter {
  private:
   Result<json::value> map(const YAML::Node& node, int depth) {
     json::object out;
+    std::set<std::string> own;   // without what is merged, which may be overwritten
     for (const auto& member : node) {
-      if (!member.first.IsScalar()) return fail(Status::bad_request("error converting YAML to JSON: a key is not a scalar"));
+      if (!member.first.IsScalar()) return fail(Status::bad_request("yaml: line " + std::to_string(member.first.Mark().line + 1) + ": invalid map key"));
       const std::string& name = member.first.Scalar();
       auto v = convert(member.second, depth + 1);
       if (!v) return v;
@@ -91,11 +140,7 @@ class Converter {
         merge(out, *v);
         continue;
       }
-      if (out.contains(json::key(name))) {
-        auto mark = member.first.Mark();
-        return fail(Status::bad_request("error converting YAML to JSON: yaml: line " + std::to_string(mark.line + 1) + ": key \"" + name +
-                                        "\" already set in map"));
-      }
+      if (!own.insert(name).second) duplicates_.push_back("line " + std::to_string(member.first.Mark().line + 1) + ": key \"" + name + "\" already set in map");
       out[json::key(name)] = std::move(*v);
     }
     return json::value(std::move(out));
@@ -110,31 +155,78 @@ class Converter {
       if (!out.contains(m.key())) out[m.key()] = m.value();
   }
 
+  std::vector<std::string>& duplicates_;
   size_t nodes_ = 0;
 };
 
-}  // namespace
+class Ignored final : public YAML::EventHandler {
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
 
-Result<std::vector<json::value>> parse_yaml_stream(std::string_view text) {
-  std::vector<json::value> out;
+// yaml-cpp finds documents without end in ",": it does not go on over what can begin no document. Every one but the first
+// takes three characters at least.
+bool ends(const std::string& text) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  Ignored handler;
+  for (size_t documents = 0; documents <= text.size() / 3 + 1; ++documents)
+    if (!parser.HandleNextDocument(handler)) return true;
+  return false;
+}
+
+// The documents of a stream or the first alone, empty ones among them.
+Result<std::vector<json::value>> read(std::string_view text, bool first_only, std::vector<std::string>& duplicates) {
+  // yaml-cpp passes such bytes on.
+  if (!is_utf8(text)) return fail(Status::bad_request("yaml: invalid leading UTF-8 octet"));
+  // Nor does it end soon with a few NULs.
+  auto control = [](unsigned char c) { return (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f; };
+  if (std::ranges::any_of(text, control)) return fail(Status::bad_request("yaml: control characters are not allowed"));
   const size_t flows = flows_in(text);
-  if (flows > kMaxFlows) return fail(Status::bad_request("error converting YAML to JSON: yaml: exceeded max depth of 10000"));
+  if (flows > kMaxFlows) return fail(Status::bad_request("yaml: exceeded max depth of 10000"));
   // Those that cost memory come one at a time.
   static std::mutex many;
   std::unique_lock lock(many, std::defer_lock);
   if (flows > kFewFlows) lock.lock();
+  std::vector<json::value> out;
   try {
-    for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
-      if (!node || node.IsNull()) continue;
-      auto v = Converter().convert(node);
+    std::string copy(text);
+    if (!first_only && !ends(copy)) return fail(Status::bad_request("yaml: did not find expected node content"));
+    for (const YAML::Node& node : first_only ? std::vector<YAML::Node>{YAML::Load(copy)} : YAML::LoadAll(copy)) {
+      auto v = Converter(duplicates).convert(node);
       if (!v) return fail(v.error());
       out.push_back(std::move(*v));
     }
+  } catch (const YAML::DeepRecursion& e) {
+    return fail(too_deep(e.mark.line));
   } catch (const YAML::Exception& e) {
     std::string where = e.mark.is_null() ? "" : "line " + std::to_string(e.mark.line + 1) + ": ";
-    return fail(Status::bad_request("error converting YAML to JSON: yaml: " + where + e.msg));
+    return fail(Status::bad_request("yaml: " + where + e.msg));
   }
   return out;
+}
+
+}  // namespace
+
+Result<std::vector<json::value>> parse_yaml_stream(std::string_view text) {
+  std::vector<std::string> duplicates;
+  auto all = read(text, false, duplicates);
+  if (!all || !duplicates.empty()) return fail(Status::bad_request("error converting YAML to JSON: " + (all ? "yaml: " + duplicates[0] : all.error().message())));
+  std::erase_if(*all, [](const json::value& v) { return v.is_null(); });
+  return all;
+}
+
+Result<json::value> parse_yaml_body(std::string_view text, std::vector<std::string>& duplicates) {
+  auto first = read(text, true, duplicates);
+  if (!first) return fail(first.error());
+  return first->empty() ? json::value(nullptr) : std::move(first->front());
 }
 
 Result<json::value> parse_yaml(std::string_view text) {

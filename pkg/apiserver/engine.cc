@@ -7,6 +7,7 @@
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/conversion.h"
 #include "pkg/apiserver/extension/custom_resource.h"
+#include "pkg/apiserver/go_text.h"
 #include "pkg/apiserver/machinery/apply.h"
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/machinery/patch.h"
@@ -220,6 +221,7 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
   }
   if (info.type == nullptr) return body;
   if (custom) return call.resource->custom->decode(call, std::move(body), empty == machinery::Empty::drop);
+  if (call.cbor) return decode_typed_cbor(call, std::move(body), empty);
   auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation, empty);
   std::string twice;
   for (const std::string& field : call.duplicates) twice += (twice.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
@@ -232,6 +234,26 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
                                     std::string(info.kind) + ": " + status.message()));
   }
   for (std::string& text : checked->warnings) call.warn(std::move(text));
+  return std::move(checked->value);
+}
+
+// The decoder of CBOR stops at the first unknown field, and knows it by its place.
+Result<json::value> Engine::decode_typed_cbor(Call& call, json::value body, machinery::Empty empty) const {
+  const api::ResourceInfo& info = *call.resource->info;
+  const bool strict = call.field_validation == machinery::FieldValidation::strict;
+  auto checked = machinery::check_types(std::move(body), *info.type, strict ? machinery::FieldValidation::warn : call.field_validation, empty);
+  auto refuse = [&](const std::string& why) {
+    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) + ": " + why));
+  };
+  if (!checked) {
+    std::string why = checked.error().message();
+    return refuse(why.starts_with("json: ") ? "cbor: " + why.substr(6) : why);
+  }
+  if (!checked->warnings.empty()) {
+    std::string text = "cbor: found unknown field at map element index " + std::to_string(checked->first_unknown);
+    if (strict) return refuse("strict decoding error: " + text);
+    call.warn(std::move(text));
+  }
   return std::move(checked->value);
 }
 
@@ -446,6 +468,21 @@ Result<Written> Engine::modify(Call& call, const Change& change) {
   }, false, false);
 }
 
+namespace {
+
+// Says the patch as the real server does: the strategic one itself, of others what they made of the object.
+Status invalid_patch(client::PatchType type, const json::value& patch, const json::value& object, const Status& why) {
+  std::string message = why.message(), text;
+  if (type == client::PatchType::strategic) text = go_text(patch);
+  else text = json::serialize(type == client::PatchType::merge ? machinery::merge_patch(object, patch) : machinery::json_patch(object, patch).value_or(nullptr));
+  constexpr std::string_view kCannot = " cannot be handled as a ";
+  if (size_t at = message.find(kCannot); at != std::string::npos)
+    if (size_t colon = message.find(": ", at); colon != std::string::npos) message.erase(0, colon + 2);
+  return api::invalid("", "", "", {api::field_invalid("patch", json::value(text), message)});
+}
+
+}  // namespace
+
 Result<Written> Engine::patch(Call& call, client::PatchType type, const json::value& patch, bool force) {
   const Resource& r = *call.resource;
   const api::Type* shape = r.info->type;
@@ -469,7 +506,9 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       }
     }
     if (!patched) return fail(patched.error());
+    // What does not fit its kind is the fault of the patch.
     auto decoded = decode(call, std::move(*patched));
+    if (!decoded && decoded.error().code() == 400 && type != client::PatchType::apply && r.custom == nullptr) return fail(invalid_patch(type, patch, view, decoded.error()));
     if (!decoded) return fail(decoded.error());
     if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
     if (r.subresource() == "scale") return from_scale(r, old->value(), *decoded);

@@ -58,6 +58,7 @@ class Engine {
   Core& core() { return core_; }
 
  private:
+  Result<json::value> decode_typed_cbor(Call& call, json::value body, machinery::Empty empty) const;
   // Makes the candidate from the object as it is (null: absent).
   using Transform = std::function<Result<json::value>(const ObjectPtr& old)>;
   Result<Written> write(Call& call, const Transform& transform, bool may_create, bool apply);

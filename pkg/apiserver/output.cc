@@ -6,6 +6,7 @@
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/conversion.h"
 #include "pkg/apiserver/extension/table.h"
+#include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/base/strings.h"
@@ -14,7 +15,6 @@
 namespace kcube::apiserver {
 namespace {
 
-constexpr std::string_view kMediaTypes = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 constexpr size_t kWorthCompressing = 128 << 10;
 
 // The media type and parameters of one alternative: "application/json;as=Table;v=v1;g=meta.k8s.io".
@@ -102,16 +102,22 @@ bool has_protobuf(const Resource& resource) {
   return type != nullptr && std::ranges::any_of(type->fields, [](const api::Field& f) { return f.proto != 0; });
 }
 
-std::optional<Encoding> encoding_of(std::string_view type, const Resource& resource) {
+std::optional<Encoding> encoding_of(std::string_view type, const Resource& resource, const FeatureGates& gates) {
   if (type == "application/json" || type == "*/*" || type == "application/*") return Encoding::json;
   if (type == "application/yaml") return Encoding::yaml;
+  if (gates.cbor && type == machinery::kCborType) return Encoding::cbor;
   if (type == machinery::kProtobufType && has_protobuf(resource)) return Encoding::protobuf;
   return std::nullopt;
 }
 
 }  // namespace
 
-Result<Accepted> negotiate(const http::Request& request, const Resource& resource) {
+std::string_view media_types(const FeatureGates& gates) {
+  constexpr std::string_view kAll = "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor";
+  return gates.cbor ? kAll : kAll.substr(0, kAll.rfind(','));
+}
+
+Result<Accepted> negotiate(const http::Request& request, const Resource& resource, const FeatureGates& gates) {
   Accepted accepted;
   std::string_view include = request.query.get("includeObject"), accept = request.headers.get("Accept");
   if (include == "Object") accepted.include = machinery::IncludeObject::object;
@@ -124,19 +130,19 @@ Result<Accepted> negotiate(const http::Request& request, const Resource& resourc
   bool known = false;
   for (std::string_view text : split(accept, ',')) {
     Alternative a = parse_alternative(trim(text));
-    auto encoding = encoding_of(a.type, resource);
+    auto encoding = encoding_of(a.type, resource, gates);
     known |= encoding.has_value();
     if (!encoding) continue;
     accepted.encoding = *encoding;
     if (a.as.empty()) return accepted;
     if (a.group != "meta.k8s.io" || (a.version != "v1" && a.version != "v1beta1")) continue;
-    if (a.as == "Table" && encoding != Encoding::protobuf) accepted.form = Form::table;
+    if (a.as == "Table" && encoding != Encoding::protobuf && encoding != Encoding::cbor) accepted.form = Form::table;
     else if (a.as == "PartialObjectMetadata" || a.as == "PartialObjectMetadataList") accepted.form = Form::metadata;
     else continue;
     return accepted;
   }
-  if (!known) return fail(Status(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: " + std::string(kMediaTypes)));
-  return fail(api::not_acceptable(kMediaTypes));
+  if (!known) return fail(Status(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: " + std::string(media_types(gates))));
+  return fail(api::not_acceptable(media_types(gates)));
 }
 
 std::string object_text(const Resource& resource, const api::Object& object) {
@@ -155,6 +161,29 @@ std::string object_protobuf(const Resource& resource, const api::Object& object)
   return machinery::encode_protobuf(*resource.info->type, copy);
 }
 
+namespace {
+
+// What the client sees: scale, or the version that it asked for. `copy` holds it when it is not the object's own value.
+const json::value& served_value(const Resource& resource, const api::Object& object, json::value& copy) {
+  if (resource.subresource() == "scale") return copy = to_scale(resource, object.value());
+  if (!resource.converted) return object.value();
+  copy = object.value();
+  convert(copy, *resource.stored, *resource.main);
+  return copy;
+}
+
+// Custom resources have no fields that are bytes.
+const api::Type* cbor_type(const Resource& resource) { return resource.custom != nullptr ? nullptr : resource.info->type; }
+
+json::value metadata_value(const api::Object& object) { return json::parse(machinery::partial_object_metadata(object)).value_or(nullptr); }
+
+}  // namespace
+
+std::string object_cbor(const Resource& resource, const api::Object& object) {
+  json::value copy;
+  return machinery::encode_cbor(served_value(resource, object, copy), cbor_type(resource));
+}
+
 std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& items, const json::object& list_metadata, machinery::IncludeObject include,
                        bool with_columns, SystemTime now) {
   if (resource.custom != nullptr) return extension::table(*resource.custom, items, list_metadata, include, with_columns, now);
@@ -164,6 +193,8 @@ std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& i
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
   if (accepted.encoding == Encoding::protobuf)
     return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value()) : object_protobuf(resource, *object);
+  if (accepted.encoding == Encoding::cbor)
+    return accepted.form == Form::metadata ? machinery::encode_cbor(metadata_value(*object)) : object_cbor(resource, *object);
   if (accepted.form == Form::table) return table_text(resource, {object}, {{"resourceVersion", std::to_string(object->revision())}}, accepted.include, true, now);
   if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
   return object_text(resource, *object);
@@ -188,6 +219,18 @@ std::string encode_protobuf_list(const Resource& resource, const ListPage& page,
   return list.finish(resource.info->api_version(), std::string(resource.info->kind) + "List");
 }
 
+std::string encode_cbor_list(const Resource& resource, const ListPage& page, bool metadata) {
+  machinery::CborList list;
+  for (const ObjectPtr& object : page.items) {
+    json::value copy;
+    if (metadata) list.add(metadata_value(*object), nullptr, true);
+    else list.add(served_value(resource, *object, copy), cbor_type(resource), resource.custom != nullptr);
+  }
+  if (metadata) return list.finish("meta.k8s.io/v1", "PartialObjectMetadataList", list_metadata(page));
+  std::string kind = resource.custom != nullptr ? std::string(resource.custom->owner->list_kind()) : std::string(resource.info->kind) + "List";
+  return list.finish(resource.info->api_version(), kind, list_metadata(page));
+}
+
 }  // namespace
 
 Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now) {
@@ -196,6 +239,7 @@ Body encode_list(const Resource& resource, const ListPage& page, const Accepted&
   auto piece = [](std::string text) { return http::slice(std::make_shared<const std::string>(std::move(text))); };
   if (accepted.form == Form::table) return {piece(table_text(resource, page.items, list_metadata(page), accepted.include, true, now))};
   if (accepted.encoding == Encoding::protobuf) return {piece(encode_protobuf_list(resource, page, accepted.form == Form::metadata))};
+  if (accepted.encoding == Encoding::cbor) return {piece(encode_cbor_list(resource, page, accepted.form == Form::metadata))};
   const bool metadata = accepted.form == Form::metadata;
   // The items of a typed list do not say their kind; custom resources do.
   const std::string said = "{\"apiVersion\":\"" + resource.main->api_version() + "\",\"kind\":\"" + std::string(resource.info->kind) + "\",";
@@ -236,6 +280,7 @@ namespace {
 // Every JSON text is YAML.
 std::string_view media_type(Encoding encoding) {
   if (encoding == Encoding::yaml) return "application/yaml";
+  if (encoding == Encoding::cbor) return machinery::kCborType;
   return encoding == Encoding::protobuf ? machinery::kProtobufType : "application/json";
 }
 
@@ -266,6 +311,42 @@ void respond_as(http::Responder& responder, int code, Body body, const Accepted&
   http::Headers headers = accepted_headers(accepted, warnings);
   if (accepted.gzip) compress(headers, body);
   responder.respond_shared(code, std::move(headers), std::move(body));
+}
+
+namespace {
+
+// Failures and other short answers are made as JSON everywhere; who wants CBOR gets them through this.
+class CborResponder final : public http::Responder {
+ public:
+  explicit CborResponder(std::unique_ptr<http::Responder> inner) : inner_(std::move(inner)) {}
+  void respond(int status, http::Headers headers, std::string body) override {
+    if (headers.get("Content-Type") == "application/json") {
+      if (auto value = json::parse(body)) {
+        body = machinery::encode_cbor(*value);
+        headers.set("Content-Type", std::string(machinery::kCborType));
+      }
+    }
+    inner_->respond(status, std::move(headers), std::move(body));
+  }
+  void respond_shared(int status, http::Headers headers, std::vector<http::Slice> body) override { inner_->respond_shared(status, std::move(headers), std::move(body)); }
+  std::unique_ptr<http::Stream> stream(int status, http::Headers headers) override { return inner_->stream(status, std::move(headers)); }
+  Result<std::unique_ptr<http::Tunnel>> upgrade(http::Headers headers) override { return inner_->upgrade(std::move(headers)); }
+  void on_abandoned(std::function<void()> callback) override { inner_->on_abandoned(std::move(callback)); }
+
+ private:
+  std::unique_ptr<http::Responder> inner_;
+};
+
+}  // namespace
+
+std::unique_ptr<http::Responder> in_accepted_encoding(const http::Request& request, std::unique_ptr<http::Responder> responder, const FeatureGates& gates) {
+  if (!gates.cbor) return responder;
+  for (std::string_view text : split(request.headers.get("Accept"), ',')) {
+    Alternative a = parse_alternative(trim(text));
+    if (a.type == machinery::kCborType && a.as != "Table") return std::make_unique<CborResponder>(std::move(responder));
+    if (a.type == "application/json" || a.type == "application/yaml" || a.type == machinery::kProtobufType || a.type == "*/*") break;
+  }
+  return responder;
 }
 
 }  // namespace kcube::apiserver

@@ -9,13 +9,14 @@
 
 #include "pkg/apiserver/engine.h"
 #include "pkg/apiserver/machinery/table.h"
+#include "pkg/apiserver/security_options.h"
 #include "pkg/http/server.h"
 
 namespace kcube::apiserver {
 
 enum class Form { object, table, metadata };
 
-enum class Encoding { json, yaml, protobuf };
+enum class Encoding { json, yaml, protobuf, cbor };
 
 struct Accepted {
   Form form = Form::object;
@@ -25,11 +26,16 @@ struct Accepted {
 };
 
 // The first of the Accept header that `resource` has; 406 when there is none.
-Result<Accepted> negotiate(const http::Request& request, const Resource& resource);
+Result<Accepted> negotiate(const http::Request& request, const Resource& resource, const FeatureGates& gates);
+// Media types of objects, as they are listed for who asked for another or sent another.
+std::string_view media_types(const FeatureGates& gates);
+// When the client wants CBOR and may have it: a responder that turns answers in JSON into CBOR. Otherwise the same.
+std::unique_ptr<http::Responder> in_accepted_encoding(const http::Request& request, std::unique_ptr<http::Responder> responder, const FeatureGates& gates);
 
-// One object as `resource` serves it: JSON text, or in protobuf's envelope.
+// One object as `resource` serves it: JSON text, in protobuf's envelope, or a CBOR document.
 std::string object_text(const Resource& resource, const api::Object& object);
 std::string object_protobuf(const Resource& resource, const api::Object& object);
+std::string object_cbor(const Resource& resource, const api::Object& object);
 // A Table of objects as machinery::table() makes it, with the resource's own columns.
 std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& items, const json::object& list_metadata, machinery::IncludeObject include,
                        bool with_columns, SystemTime now);

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "pkg/api/errors.h"
+#include "pkg/api/yaml.h"
 #include "pkg/apiserver/extension/custom_resource.h"
+#include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/strategy.h"
 #include "pkg/apiserver/watches.h"
 #include "pkg/base/log.h"
@@ -64,14 +66,62 @@ Status unrecognized(const Call& call, std::string_view body, const std::string& 
   return Status::bad_request("the object provided is unrecognized (must be of type " + std::string(call.resource->info->kind) + "): " + why + " (" + summary(body) + ")");
 }
 
-Result<json::value> read_body(Call& call, const http::Request& request) {
-  auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
-  if (!body && body.error().code() == 400) return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: " + body.error().message()));
-  if (body && !body->is_object()) {
-    const char* what = body->is_array() ? "array" : body->is_string() ? "string" : body->is_bool() ? "bool" : "number";
-    return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(what) +
-                             " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"));
+std::string_view media_of(const http::Request& request) {
+  std::string_view type = request.headers.get("Content-Type");
+  return trim(type.substr(0, type.find(';')));
+}
+
+// A whole object in CBOR. What is malformed is told apart from what cannot be such an object, as the real server does.
+Result<json::value> read_cbor(Call& call, const http::Request& request) {
+  constexpr std::string_view kNoKind = "unable to determine group/version/kind: ";
+  call.cbor = true;
+  if (auto done = machinery::check_cbor(request.body); !done) return fail(unrecognized(call, request.body, std::string(kNoKind) + done.error().message()));
+  auto body = machinery::decode_cbor(request.body);
+  const api::ResourceInfo& info = *call.resource->info;
+  if (!body)
+    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) + ": " + body.error().message()));
+  if (body->is_null()) return json::object();
+  if (body->is_object()) return body;
+  std::string what = body->is_array() ? "array" : body->is_string() ? "byte string" : body->is_int64() ? "integer" : "primitives";
+  return fail(unrecognized(call, request.body, std::string(kNoKind) + "cbor: cannot unmarshal " + what + " into Go value of type v1.TypeMeta" +
+                           (body->is_array() ? " (cannot decode CBOR array to struct without toarray option)" : "")));
+}
+
+Status wrong_root(const Call& call, const http::Request& request, const json::value& body) {
+  const char* what = body.is_array() ? "array" : body.is_string() ? "string" : body.is_bool() ? "bool" : "number";
+  return unrecognized(call, request.body, "couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(what) +
+                      " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
+}
+
+// YAML's own decoder tells of keys that are there twice, by line.
+Result<json::value> read_yaml(Call& call, const http::Request& request) {
+  std::vector<std::string> duplicates;
+  auto body = api::parse_yaml_body(request.body, duplicates);
+  if (!body) return fail(unrecognized(call, request.body, body.error().message()));
+  if (body->is_null()) return json::object();
+  if (!body->is_object()) return fail(wrong_root(call, request, *body));
+  if (call.field_validation == machinery::FieldValidation::ignore || duplicates.empty()) return body;
+  if (call.field_validation == machinery::FieldValidation::warn) {
+    for (std::string& text : duplicates) call.warn(std::move(text));
+    return body;
   }
+  const api::ResourceInfo& info = *call.resource->info;
+  return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) +
+                                  ": strict decoding error: yaml: unmarshal errors:\n  " + join(duplicates, "\n  ")));
+}
+
+Result<json::value> read_body(Call& call, const http::Request& request, const FeatureGates& gates) {
+  if (media_of(request) == machinery::kCborType) {
+    if (!gates.cbor) return fail(api::unsupported_media_type(media_types(gates)));
+    return read_cbor(call, request);
+  }
+  std::string media = to_lower(media_of(request));
+  if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml") return read_yaml(call, request);
+  auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+  if (body && body->is_null()) return json::object();   // as Go: nothing is set
+  if (!body && body.error().code() == 415) return fail(api::unsupported_media_type(media_types(gates)));
+  if (!body && body.error().code() == 400) return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: " + body.error().message()));
+  if (body && !body->is_object()) return fail(wrong_root(call, request, *body));
   if (!body) return body;
   bool json_text = request.headers.get("Content-Type").find("protobuf") == std::string_view::npos;
   if (call.field_validation == machinery::FieldValidation::ignore || !json_text) return body;
@@ -85,12 +135,35 @@ Result<json::value> read_body(Call& call, const http::Request& request) {
   return body;
 }
 
-Result<DeleteOptions> read_deletion(Call& call, const http::Request& request) {
+// A configuration to apply.
+Result<json::value> read_applied_yaml(Call& call, const http::Request& request) {
+  std::vector<std::string> duplicates;
+  auto body = api::parse_yaml_body(request.body, duplicates);
+  if (!body) return fail(Status::bad_request("error decoding YAML: error converting YAML to JSON: " + body.error().message()));
+  if (duplicates.empty() || call.field_validation == machinery::FieldValidation::ignore) return body;
+  if (call.field_validation == machinery::FieldValidation::strict)
+    return fail(Status::bad_request("error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  " + join(duplicates, "\n  ")));
+  for (std::string& text : duplicates) call.warn(std::move(text));
+  return body;
+}
+
+void note_duplicates(Call& call, std::string_view patch) {
+  if (call.field_validation == machinery::FieldValidation::ignore) return;
+  auto duplicates = machinery::duplicate_fields(patch);
+  if (call.field_validation == machinery::FieldValidation::strict) call.duplicates = std::move(duplicates);
+  else
+    for (const std::string& field : duplicates) call.warn("duplicate field \"" + field + "\"");
+}
+
+Result<DeleteOptions> read_deletion(Call& call, const http::Request& request, const FeatureGates& gates) {
   DeleteOptions d;
   const http::Query& q = request.query;
   std::optional<bool> orphan;
   if (!request.body.empty()) {
+    const bool cbor = media_of(request) == machinery::kCborType;
+    if (cbor && !gates.cbor) return fail(api::unsupported_media_type(media_types(gates)));
     auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+    if (!body && cbor) return fail(Status::bad_request("unable to determine group/version/kind: " + body.error().message()));
     if (!body) return fail(body.error());
     d.grace_period_seconds = json::get_int(json::find(&*body, "gracePeriodSeconds"), -1);
     d.propagation = json::get_string(*body, {"propagationPolicy"});
@@ -110,12 +183,14 @@ Result<DeleteOptions> read_deletion(Call& call, const http::Request& request) {
   return d;
 }
 
-Result<client::PatchType> patch_type(std::string_view content_type) {
-  std::string_view media = trim(content_type.substr(0, content_type.find(';')));
+constexpr std::string_view kApplyCbor = "application/apply-patch+cbor";
+
+Result<client::PatchType> patch_type(std::string_view media, const FeatureGates& gates) {
   if (media == "application/json-patch+json") return client::PatchType::json;
   if (media == "application/merge-patch+json") return client::PatchType::merge;
   if (media == "application/strategic-merge-patch+json") return client::PatchType::strategic;
   if (media == "application/apply-patch+yaml") return client::PatchType::apply;
+  if (media == kApplyCbor && gates.cbor) return client::PatchType::apply;
   return fail(Status(415, "UnsupportedMediaType", "415: Unsupported Media Type"));
 }
 
@@ -295,9 +370,10 @@ void Router::handle(http::Request& request, std::unique_ptr<http::Responder> res
   const bool apply = info.verb == "patch" && request.headers.get("Content-Type").starts_with("application/apply-patch");
   RequestSeries& series = s_.metrics.series(info, request.path, pending.resource != nullptr, apply);
   pending.responder = std::make_unique<ObservedResponder>(std::move(responder), series, runs_long(info) ? nullptr : &s_.metrics.inflight(series.mutating));
-  if (!user) return respond_status(*pending.responder, user.error());
+  auto refuse = [&](const Status& status) { respond_status(*in_accepted_encoding(request, std::move(pending.responder), s_.gates), status); };
+  if (!user) return refuse(user.error());
   user = impersonated(*user, request);
-  if (!user) return respond_status(*pending.responder, user.error());
+  if (!user) return refuse(user.error());
   if (pending.record && request.headers.has("Impersonate-User")) pending.record->impersonate(*user);
   pending.user = std::move(*user);
   admit(std::move(pending));
@@ -363,7 +439,7 @@ void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   ObservedResponder& responder = *pending.responder;
   auto authorized = authorize(attributes, pending.record.get());
   count(authorized ? s_.metrics.allowed : s_.metrics.denied);
-  if (!authorized) return respond_status(responder, authorized.error());
+  if (!authorized) return respond_status(*in_accepted_encoding(request, std::move(pending.responder), s_.gates), authorized.error());
   std::unique_ptr<http::Responder> answer = std::move(pending.responder);
   if (s_.aggregator.serve(pending.user, request, answer)) return;
   if (!info.is_resource) {
@@ -394,6 +470,7 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
     return respond_status(*responder, Status(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"));
   if (r.custom != nullptr && !r.custom->warning.empty()) call.warn(r.custom->warning);
   if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
+  responder = in_accepted_encoding(request, std::move(responder), s_.gates);
   bool needs_namespace = r.namespaced() && call.ns.empty();
   if (needs_namespace && (!call.name.empty() || info.verb == "create" || info.verb == "deletecollection"))
     return respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
@@ -406,7 +483,7 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
 }
 
 void Router::read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
-  auto accepted = negotiate(request, *call.resource);
+  auto accepted = negotiate(request, *call.resource, s_.gates);
   if (!accepted) return respond_status(*responder, accepted.error());
   // A GET of one object with ?watch is a watch of that name.
   bool watch = info.verb == "watch" || (info.verb == "get" && is_true(request.query.get("watch")) && call.resource->subresource().empty());
@@ -429,11 +506,11 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
 }
 
 void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
-  auto accepted = negotiate(request, *call.resource);
+  auto accepted = negotiate(request, *call.resource, s_.gates);
   if (!accepted) return respond_status(responder, accepted.error());
   // Reviews and the like are answers, not objects: there is no table of them.
   if (accepted->form == Form::table && Reviews::handles(*call.resource))
-    return respond_status(responder, api::not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
+    return respond_status(responder, api::not_acceptable(media_types(s_.gates)));
   bool patch = info.verb == "patch";
   std::string_view kind = patch ? "PatchOptions" : info.verb == "create" ? "CreateOptions" : "UpdateOptions";
   if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error());
@@ -441,18 +518,25 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
   Result<json::value> body = nullptr;
   bool force = is_true(request.query.get("force"));
   if (patch) {
-    type = patch_type(request.headers.get("Content-Type"));
+    type = patch_type(media_of(request), s_.gates);
     if (call.resource->custom != nullptr && (!type || *type == client::PatchType::strategic))
-      type = fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"));
+      type = fail(api::unsupported_media_type(std::string("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml") +
+                                              (s_.gates.cbor ? ", application/apply-patch+cbor" : "")));
     if (!type) return respond_status(responder, type.error());
     bool apply = *type == client::PatchType::apply;
     auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)})); };
     if (apply && request.query.get("fieldManager").empty()) return refuse(api::field_required("fieldManager", "is required for apply patch"));
     if (!apply && request.query.has("force")) return refuse(api::field_forbidden("force", "may not be specified for non-apply patch"));
-    body = machinery::parse_body(apply ? "application/yaml" : "application/json", request.body);
-    if (!body && !apply) body = fail(Status::bad_request("error decoding patch: " + body.error().message()));
+    const bool cbor = media_of(request) == kApplyCbor;
+    if (apply && !cbor) body = read_applied_yaml(call, request);
+    else body = machinery::parse_body(cbor ? kApplyCbor : "application/json", request.body);
+    if (cbor && body && !body->is_object())
+      body = fail(Status::bad_request("cbor: cannot unmarshal " + std::string(body->is_array() ? "array" : "primitives") + " into Go value of type map[string]interface {}"));
+    if (!body && cbor) body = fail(Status::bad_request("error decoding YAML: " + body.error().message()));
+    if (!body && !apply) body = fail(Status::bad_request((type == client::PatchType::strategic ? "" : "error decoding patch: ") + body.error().message()));
+    if (body && (type == client::PatchType::merge || type == client::PatchType::strategic)) note_duplicates(call, request.body);
   } else {
-    body = read_body(call, request);
+    body = read_body(call, request, s_.gates);
   }
   if (!body) return respond_status(responder, body.error());
   if (info.verb == "create" && Reviews::handles(*call.resource)) {
@@ -469,10 +553,10 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
 }
 
 void Router::remove(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
-  auto accepted = negotiate(request, *call.resource);
+  auto accepted = negotiate(request, *call.resource, s_.gates);
   if (!accepted) return respond_status(responder, accepted.error());
   if (auto done = read_options(call, request, "DeleteOptions"); !done) return respond_status(responder, done.error());
-  auto deletion = read_deletion(call, request);
+  auto deletion = read_deletion(call, request, s_.gates);
   if (!deletion) return respond_status(responder, deletion.error());
   auto now = s_.core.clock.now();
   if (info.verb == "deletecollection") {

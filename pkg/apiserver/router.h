@@ -39,6 +39,7 @@ struct Services {
   flowcontrol::FlowControl* flow;      // null: requests at a time have one limit for reads and one for writes
   const GatewayOptions& gateway;
   const Diagnostics& diagnostics;
+  FeatureGates gates;
 };
 
 class Router {

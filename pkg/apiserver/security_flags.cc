@@ -59,6 +59,7 @@ constexpr ApiFlagInfo kFlags[] = {
     {"max-mutating-requests-inflight", "writing requests at a time (200)"},
     {"enable-logs-handler", "true: /logs shows the files of /var/log"},
     {"profiling", "true: /debug/pprof shows threads and memory of the process"},
+    {"feature-gates", "NAME=true|false; CBORServingAndStorage is known", true},
     {"encryption-provider-config", "EncryptionConfiguration file: what is encrypted in the database"},
     {"encryption-provider-config-automatic-reload", "true: the file is read again when it changes"},
 };
@@ -388,6 +389,25 @@ void read_gateway(Reader& r, const ApiFlags& flags, GatewayOptions& o) {
 
 std::span<const ApiFlagInfo> api_flags() { return kFlags; }
 
+namespace {
+
+// Source: the reference of feature gates in the Kubernetes docs. AllAlpha turns on what is not said otherwise.
+void read_feature_gates(Reader& r, FeatureGates& gates) {
+  std::optional<bool> cbor, alpha;
+  for (const std::string& pair : r.list("feature-gates")) {
+    size_t equals = pair.find('=');
+    std::string name(trim(std::string_view(pair).substr(0, equals))), value(equals == std::string::npos ? "" : trim(std::string_view(pair).substr(equals + 1)));
+    if (equals == std::string::npos) return r.refuse("feature-gates", "missing bool value for " + name);
+    if (value != "true" && value != "false") return r.refuse("feature-gates", "invalid value of " + name + ": " + value + ", err: strconv.ParseBool: parsing \"" + value + "\": invalid syntax");
+    if (name == "CBORServingAndStorage") cbor = value == "true";
+    else if (name == "AllAlpha") alpha = value == "true";
+    else if (name != "AllBeta") return r.refuse("feature-gates", "unrecognized feature gate: " + name);
+  }
+  gates.cbor = cbor.value_or(alpha.value_or(false));
+}
+
+}  // namespace
+
 Result<SecurityOptions> read_security_flags(const ApiFlags& flags) {
   for (const auto& [name, values] : flags) {
     auto known = std::ranges::find_if(kFlags, [&](const ApiFlagInfo& f) { return name == f.name; });
@@ -408,6 +428,7 @@ Result<SecurityOptions> read_security_flags(const ApiFlags& flags) {
   read_authorization(r, o);
   read_audit(r, o);
   read_gateway(r, flags, o.gateway);
+  read_feature_gates(r, o.gates);
   if (!r.problem().empty()) return fail(Status::bad_request(r.problem()));
   return o;
 }

@@ -67,7 +67,13 @@ struct GatewayOptions {
   std::vector<std::pair<std::string, std::string>> flags;   // all there are, as they are set, for /flagz
 };
 
+// What --feature-gates turns on. Gates that Kubernetes 1.36 has on by default are not gates here.
+struct FeatureGates {
+  bool cbor = false;                                // CBORServingAndStorage: application/cbor beside JSON and protobuf
+};
+
 struct SecurityOptions {
+  FeatureGates gates;
   std::vector<StaticToken> tokens;
   std::vector<JwtIssuer> jwt_issuers;
   std::optional<TokenWebhook> token_webhook;

@@ -5,6 +5,7 @@
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/extension/custom_resource.h"
+#include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/base/strings.h"
 #include "pkg/http/streams.h"
@@ -48,7 +49,7 @@ json::object bookmark_object(const Resource& resource, const Accepted& accepted,
 
 // Watchers of one resource, form and encoding share encoded events under this address; Table rows have ages and are not shared.
 const void* encoder_of(const Resource& resource, const Accepted& accepted) {
-  return reinterpret_cast<const char*>(&resource) + static_cast<int>(accepted.form) * 3 + static_cast<int>(accepted.encoding);
+  return reinterpret_cast<const char*>(&resource) + static_cast<int>(accepted.form) * 4 + static_cast<int>(accepted.encoding);
 }
 
 std::string encode_frame(const Resource& resource, const Accepted& accepted, const Delivery& d) {
@@ -63,8 +64,18 @@ std::string encode_frame(const Resource& resource, const Accepted& accepted, con
   return machinery::protobuf_watch_event(type_name(d.type), object());
 }
 
+std::string encode_cbor_event(const Resource& resource, const Accepted& accepted, const Delivery& d) {
+  auto object = [&] {
+    if (d.type == Type::error) return machinery::encode_cbor(api::to_json(*d.error));
+    if (d.type == Type::bookmark) return machinery::encode_cbor(bookmark_object(resource, accepted, d));
+    return encode_object(resource, d.object, accepted, SystemTime());
+  };
+  return machinery::cbor_watch_event(type_name(d.type), object());
+}
+
 std::string encode(const Resource& resource, const Accepted& accepted, Clock& clock, const Delivery& d, bool with_columns) {
   if (accepted.encoding == Encoding::protobuf) return encode_frame(resource, accepted, d);
+  if (accepted.encoding == Encoding::cbor) return encode_cbor_event(resource, accepted, d);
   if (d.type == Type::bookmark) return event_text(d.type, json::serialize(bookmark_object(resource, accepted, d)));
   if (d.type == Type::error) return event_text(d.type, json::serialize(api::to_json(*d.error)));
   if (accepted.form == Form::table) {
@@ -75,6 +86,7 @@ std::string encode(const Resource& resource, const Accepted& accepted, Clock& cl
 
 std::string media_type(const Accepted& accepted) {
   if (accepted.encoding == Encoding::protobuf) return std::string(machinery::kProtobufType) + ";stream=watch";
+ if (accepted.encoding == Encoding::cbor) return std::string(machinery::kCborSequenceType);
   return accepted.form == Form::object ? "application/json" : "application/json;stream=watch";
 }
 

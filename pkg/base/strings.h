@@ -19,6 +19,11 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 std::string replace_all(std::string text, std::string_view from, std::string_view to);
 
 std::string to_hex(std::string_view bytes);
+// The length of the well-formed UTF-8 sequence that `text` begins with, 0 when it begins with none (RFC 3629).
+size_t utf8_length(std::string_view text);
+bool is_utf8(std::string_view text);
+// With U+FFFD for each byte that is part of no well-formed sequence, as Go writes such text into JSON.
+std::string made_utf8(std::string_view text);
 // RFC 4648 with padding.
 std::string base64_encode(std::string_view bytes);
 // nullopt when malformed; padding required, line breaks not allowed.

@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <utility>
 
 namespace kcube::store {
@@ -9,7 +10,10 @@ namespace kcube::store {
 Status sqlite_status(sqlite3* database, std::string_view what) {
   int code = sqlite3_errcode(database);
   std::string message = std::string(what) + ": " + sqlite3_errmsg(database);
-  if (code == SQLITE_FULL) return {507, "InsufficientStorage", message};
+  // With delayed allocation a full disk shows in fsync, and in the WAL's index.
+  int system = sqlite3_system_errno(database);
+  if (code == SQLITE_FULL || (code == SQLITE_IOERR && (system == ENOSPC || system == EDQUOT)))
+    return {507, "InsufficientStorage", message + " (free space on the disk of the data directory: writes are accepted again as soon as there is some)"};
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) message += " (the file is damaged: restore it from a snapshot)";
   return Status::internal(std::move(message));
 }
@@ -100,8 +104,15 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, bool r
 }
 
 Result<void> Database::execute(const char* sql) {
-  if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return fail(sqlite_status(handle_, "store"));
-  return {};
+  int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
+  if (code == SQLITE_OK) return {};
+  if ((code & 0xff) == SQLITE_IOERR) in_doubt_ = true;
+  return fail(sqlite_status(handle_, "store"));
+}
+
+void Database::roll_back() {
+  // After some errors SQLite has done so by itself.
+  if (!sqlite3_get_autocommit(handle_)) sqlite3_exec(handle_, "ROLLBACK", nullptr, nullptr, nullptr);
 }
 
 Result<uint64_t> Database::query_number(const char* sql) {
@@ -111,10 +122,16 @@ Result<uint64_t> Database::query_number(const char* sql) {
   return *row ? statement.number(0) : 0;
 }
 
-void Database::checkpoint() {
-  int in_log = 0, moved = 0;
-  sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, &in_log, &moved);
+Result<void> Database::checkpoint() {
+  int code = sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
   wal_pages_ = 0;
+  if (code == SQLITE_OK) {
+    in_doubt_ = false;
+    return {};
+  }
+  if ((code & 0xff) == SQLITE_BUSY) return fail(Status::unavailable("store: a reader keeps the log from being checkpointed"));
+  if ((code & 0xff) == SQLITE_IOERR) in_doubt_ = true;
+  return fail(sqlite_status(handle_, "store: checkpoint"));
 }
 
 }  // namespace kcube::store

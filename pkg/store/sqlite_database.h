@@ -53,16 +53,23 @@ class Database {
   Statement prepare(const char* sql) { return Statement(handle_, sql); }
   // Pages in the write-ahead log after the last commit, as seen by this connection.
   uint64_t wal_pages() const { return wal_pages_; }
-  // Moves the log into the database and truncates it; readers in the way make it partial, which is fine.
-  void checkpoint();
+  // Moves the log into the database and truncates it; readers in the way make it partial, which fails with 503.
+  Result<void> checkpoint();
+  // True after a write or sync that failed, until a checkpoint has succeeded: the kernel may hold pages for clean that
+  // never reached the disk (fsync(2)), so that what is written behind them in the log would be lost with them.
+  bool in_doubt() const { return in_doubt_; }
+  void doubt() { in_doubt_ = true; }
+  // Ends a transaction that could not be committed, so that the next one begins.
+  void roll_back();
 
  private:
   explicit Database(sqlite3* handle);
   sqlite3* handle_;
   uint64_t wal_pages_ = 0;
+  bool in_doubt_ = false;
 };
 
-// The Status of the error that the connection reports: 507 when the disk is full.
+// The Status of the error that the connection reports: 507 with what to do when the disk is full.
 Status sqlite_status(sqlite3* database, std::string_view what);
 
 }  // namespace kcube::store

@@ -22,12 +22,25 @@ std::string prefix_end(std::string_view prefix) {
   return end;
 }
 
-Result<RangeResult> SqliteStore::range(std::string_view prefix, std::string_view start, size_t limit, uint64_t revision) {
+// One snapshot: what is read below does not change meanwhile, nor is it compacted.
+template <typename T>
+Result<T> SqliteStore::read(const std::function<Result<T>()>& body) {
   std::lock_guard lock(read_mutex_);
   if (auto r = reader_->execute("BEGIN"); !r) return fail(r.error());
-  auto result = revision == 0 ? range_now(prefix, start, limit) : range_then(prefix, start, limit, revision);
-  (void)reader_->execute("COMMIT");
+  auto result = body();
+  if (auto r = reader_->execute("COMMIT"); !r) reader_->roll_back();
   return result;
+}
+
+Result<void> SqliteStore::check_compacted(uint64_t revision) {
+  auto floor = reader_->query_number("SELECT number FROM meta WHERE name='compacted'");
+  if (!floor) return fail(floor.error());
+  if (revision < *floor) return fail(compacted(revision));
+  return {};
+}
+
+Result<RangeResult> SqliteStore::range(std::string_view prefix, std::string_view start, size_t limit, uint64_t revision) {
+  return read<RangeResult>([&] { return revision == 0 ? range_now(prefix, start, limit) : range_then(prefix, start, limit, revision); });
 }
 
 Result<RangeResult> SqliteStore::range_now(std::string_view prefix, std::string_view start, size_t limit) {
@@ -58,7 +71,7 @@ Result<RangeResult> SqliteStore::range_now(std::string_view prefix, std::string_
 
 // The present with every change since undone. Costs what has changed since, which compaction bounds.
 Result<RangeResult> SqliteStore::range_then(std::string_view prefix, std::string_view start, size_t limit, uint64_t revision) {
-  if (revision < compacted_revision()) return fail(compacted(revision));
+  if (auto done = check_compacted(revision); !done) return fail(done.error());
   auto changes = read_changes(prefix, revision, 0);
   if (!changes) return fail(changes.error());
   auto now = range_now(prefix, start, 0);
@@ -94,9 +107,10 @@ Result<RangeResult> SqliteStore::range_then(std::string_view prefix, std::string
 }
 
 Result<std::vector<Change>> SqliteStore::changes_since(std::string_view prefix, uint64_t after, size_t limit) {
-  if (after < compacted_revision()) return fail(compacted(after));
-  std::lock_guard lock(read_mutex_);
-  return read_changes(prefix, after, limit);
+  return read<std::vector<Change>>([&]() -> Result<std::vector<Change>> {
+    if (auto done = check_compacted(after); !done) return fail(done.error());
+    return read_changes(prefix, after, limit);
+  });
 }
 
 Result<std::vector<Change>> SqliteStore::read_changes(std::string_view prefix, uint64_t after, size_t limit) {

@@ -78,6 +78,10 @@ Result<void> SqliteStore::prepare() {
   auto reader = Database::open(options_.path, true);
   if (!reader) return fail(reader.error());
   reader_ = std::move(*reader);
+  // The one before may have ended with a sync that failed: its log goes into the database before anything follows it.
+  // Where that fails (the disk is full) reads are served, and the first write tries again.
+  writer_->doubt();
+  if (auto done = writer_->checkpoint(); !done) log::warn("store", "the log of the last run is kept", {{"error", done.error()}});
   return {};
 }
 
@@ -173,13 +177,15 @@ void SqliteStore::run_writer() {
     commit_group(group);
     housekeeping();
   }
-  writer_->checkpoint();
+  (void)writer_->checkpoint();   // what it leaves undone, the next start does
 }
 
 void SqliteStore::commit_group(std::vector<Request*>& group) {
   std::vector<Change> changes;
   uint64_t next = revision();
-  Result<void> state = writer_->execute("BEGIN IMMEDIATE");
+  // Nothing is acknowledged behind a sync that failed before the disk has taken all that was acknowledged until then.
+  Result<void> state = writer_->in_doubt() ? writer_->checkpoint() : Result<void>();
+  if (state) state = writer_->execute("BEGIN IMMEDIATE");
   for (Request* request : group) {
     if (request->compact_to > 0) continue;
     if (!state) break;
@@ -191,7 +197,7 @@ void SqliteStore::commit_group(std::vector<Request*>& group) {
   }
   if (state) state = writer_->execute("COMMIT");
   if (!state) {
-    (void)writer_->execute("ROLLBACK");
+    writer_->roll_back();
     log::error("store", "commit failed", {{"error", state.error()}, {"requests", group.size()}});
     for (Request* request : group) request->result = fail(state.error());
   } else if (!changes.empty()) {
@@ -285,7 +291,10 @@ void SqliteStore::housekeeping() {
     if (auto r = compact_to(std::min(now - options_.keep_revisions, floor + kCompactionStep)); !r)
       log::error("store", "compaction failed", {{"error", r.error()}});
   }
-  if (writer_->wal_pages() * kPageBytes > options_.wal_limit_bytes) writer_->checkpoint();
+  if (writer_->wal_pages() * kPageBytes > options_.wal_limit_bytes) {
+    auto done = writer_->checkpoint();
+    if (!done && done.error().code() != 503) log::error("store", "checkpoint failed", {{"error", done.error()}});
+  }
 }
 
 // A row is superseded by the row that names it as its previous; removals vanish themselves.
@@ -301,7 +310,7 @@ Result<void> SqliteStore::compact_to(uint64_t target) {
   if (r) r = set_meta_.bind_text(1, "compacted").bind(2, target).run();
   if (r) r = writer_->execute("COMMIT");
   if (!r) {
-    (void)writer_->execute("ROLLBACK");
+    writer_->roll_back();
     return r;
   }
   compacted_.store(target, std::memory_order_release);

@@ -68,6 +68,9 @@ class SqliteStore final : public Store {
   Result<void> compact_to(uint64_t target);
 
   // Readers, under read_mutex_.
+  template <typename T>
+  Result<T> read(const std::function<Result<T>()>& body);
+  Result<void> check_compacted(uint64_t revision);
   Result<RangeResult> range_now(std::string_view prefix, std::string_view start, size_t limit);
   Result<RangeResult> range_then(std::string_view prefix, std::string_view start, size_t limit, uint64_t revision);
   Result<std::vector<Change>> read_changes(std::string_view prefix, uint64_t after, size_t limit);

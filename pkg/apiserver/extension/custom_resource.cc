@@ -1,6 +1,7 @@
 #include "pkg/apiserver/extension/custom_resource.h"
 
 #include <cmath>
+#include <limits>
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/extension/values.h"
@@ -61,9 +62,10 @@ Result<void> decode_embedded(json::value& value, const Structural& schema, const
   return {};
 }
 
-// 2.0 is 2: clients read whole numbers as integers, and Go writes them so.
+// What does not fit 64 bits with sign is a floating-point number, as to Go. 2.0 is 2: clients read whole numbers as integers, and Go writes them so.
 void make_whole(json::value& v) {
   constexpr double kExact = 9007199254740992.0;   // 2^53
+  if (v.is_uint64() && v.get_uint64() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) v = static_cast<double>(v.get_uint64());
   if (v.is_double() && v.get_double() == std::floor(v.get_double()) && std::abs(v.get_double()) < kExact) v = static_cast<int64_t>(v.get_double());
   if (v.is_array())
     for (json::value& item : v.get_array()) make_whole(item);

@@ -1,5 +1,6 @@
 #include "pkg/apiserver/machinery/decode.h"
 
+#include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 
 #include <cctype>
@@ -67,6 +68,9 @@ class Checker {
       const Field* field = type.field(name);
       std::string at = indexed_path.empty() ? std::string(name) : indexed_path + "." + std::string(name);
       if (field == nullptr) {
+        const auto position = static_cast<size_t>(it - object.begin());
+        if (unknown_.empty() || (path.empty() && !unknown_on_top_)) first_unknown_ = position;
+        unknown_on_top_ |= path.empty();
         if (validation_ != FieldValidation::ignore && unknown_.size() < kMostNamed) unknown_.push_back("unknown field \"" + at + "\"");
         remove();
         continue;
@@ -84,6 +88,7 @@ class Checker {
   }
 
   const std::vector<std::string>& unknown() const { return unknown_; }
+  size_t first_unknown() const { return first_unknown_; }
 
  private:
   // What Go's `omitempty` leaves out. Structs never are empty, nor what a pointer leads to.
@@ -260,6 +265,8 @@ class Checker {
   const FieldValidation validation_;
   const Empty empty_;
   std::vector<std::string> unknown_;
+  size_t first_unknown_ = 0;      // of the outermost object, when there is one
+  bool unknown_on_top_ = false;
 };
 
 // Finds duplicate members in JSON text that has parsed already, so that no syntax needs checking.
@@ -277,12 +284,17 @@ class DuplicateFinder {
   }
   std::string string() {
     std::string out;
+    bool escaped = false;
+    const size_t begin = at_;
     for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
+      escaped |= text_[at_] == '\\';
       if (text_[at_] == '\\' && at_ + 1 < text_.size()) out += text_[at_++];
       out += text_[at_];
     }
     ++at_;
-    return out;
+    if (!escaped) return out;
+    auto parsed = json::parse(text_.substr(begin, at_ - begin));
+    return parsed ? std::string(json::get_string(&*parsed)) : out;
   }
   void value(const std::string& path) {
     space();
@@ -305,7 +317,7 @@ class DuplicateFinder {
       }
       std::string name = string();
       std::string at = path.empty() ? name : path + "." + name;
-      if (!names.insert(name).second && found_.size() < kMostNamed) found_.push_back(at);
+      if (!names.insert(name).second && found_.size() < kMostNamed && told_.insert(at).second) found_.push_back(at);
       space();
       ++at_;  // ':'
       value(at);
@@ -328,6 +340,7 @@ class DuplicateFinder {
   std::string_view text_;
   size_t at_ = 0;
   std::vector<std::string> found_;
+  std::set<std::string> told_;
 };
 
 }  // namespace
@@ -335,8 +348,12 @@ class DuplicateFinder {
 Result<json::value> parse_body(std::string_view content_type, std::string_view body) {
   std::string media = to_lower(trim(content_type.substr(0, content_type.find(';'))));
   if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml" || media == "application/apply-patch+yaml")
-    return api::parse_yaml(body);
+{
+    std::vector<std::string> duplicates;
+    return api::parse_yaml_body(body, duplicates);
+  }
   if (media.empty() || media == "application/json" || media.ends_with("+json")) return json::parse(body);
+  if (media == kCborType || media == "application/apply-patch+cbor") return decode_cbor(body);
   if (media == kProtobufType) return decode_protobuf(api::Schema::builtin(), body);
   return fail(api::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
 }
@@ -346,7 +363,7 @@ Result<Decoded> check_types(json::value value, const Type& type, FieldValidation
   if (auto r = checker.message(value, type, "", ""); !r) return fail(r.error());
   if (validation == FieldValidation::strict && !checker.unknown().empty())
     return fail(Status::bad_request("strict decoding error: " + join(checker.unknown(), ", ")));
-  return Decoded{std::move(value), checker.unknown()};
+  return Decoded{std::move(value), checker.unknown(), checker.first_unknown()};
 }
 
 std::vector<std::string> duplicate_fields(std::string_view json_text) { return DuplicateFinder(json_text).run(); }

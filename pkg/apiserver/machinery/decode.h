@@ -18,9 +18,10 @@ enum class FieldValidation { ignore, warn, strict };
 struct Decoded {
   json::value value;
   std::vector<std::string> warnings;   // `unknown field "spec.x"`, for Warning headers
+  size_t first_unknown = 0;            // where the first of them stands in its object, when there are any
 };
 
-// `content_type` may carry parameters; JSON and YAML are known, anything else is 415.
+// `content_type` may carry parameters; JSON, YAML, protobuf and CBOR are known, anything else is 415.
 Result<json::value> parse_body(std::string_view content_type, std::string_view body);
 
 // What becomes of members that Go's `omitempty` would not write again: zeros that are no pointers, empty lists and maps.

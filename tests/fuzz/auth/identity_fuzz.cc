@@ -3,8 +3,16 @@
 #include "pkg/auth/encryption.h"
 #include "pkg/auth/jwt.h"
 #include "pkg/base/strings.h"
+#include "tests/fuzz/driver/fuzz.h"
 
 using namespace kcube;
+
+std::vector<std::string> kcube::fuzz::seeds() {
+  auto jwt = [](const char* header, const char* claims) { return base64url_encode(header) + "." + base64url_encode(claims) + "." + base64url_encode(std::string(64, 's')); };
+  return {jwt(R"({"alg":"ES256","kid":"k"})", R"({"iss":"i","sub":"s","aud":["a"],"exp":4102444800,"nbf":1,"iat":1.5,"kubernetes.io":{"namespace":"n"}})"),
+          jwt(R"({"alg":"RS256","typ":"JWT"})", R"({"aud":"a","exp":1e300})"), jwt(R"({"alg":"none"})", "{}"), R"({"alg":"PS512","crit":["x"]})",
+          "K10" + std::string(64, 'a') + "::abcdef:0123456789abcdef", std::string("\x30\x82\x01\x00\x02\x01\x00", 7)};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   static const auto signer = auth::TokenSigner::create(auth::make_key().value()).value();

@@ -3,6 +3,7 @@
 
 #include "pkg/dns/message.h"
 #include "pkg/dns/resolv_conf.h"
+#include "tests/fuzz/driver/fuzz.h"
 
 using namespace kcube::dns;
 
@@ -21,6 +22,14 @@ bool same(const std::vector<Record>& a, const std::vector<Record>& b) {
 }
 
 }  // namespace
+
+std::vector<std::string> kcube::fuzz::seeds() {
+  using namespace std::string_literals;
+  const std::string head = "\x12\x34\x81\x80\0\x01\0\x01\0\0\0\x01"s, question = "\x07" "example\x03" "com\0\0\x01\0\x01"s;
+  return {head + question + "\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01"s + "\0\0\x29\x04\xd0\0\0\0\0\0\0"s,
+          head + question + "\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x06\x03www\xc0\x0c"s, head + question + "\xc0\x0c\0\x21\0\x01\0\0\0\x3c\0\x09\0\0\0\0\0\x50\x01" "a\0"s,
+          "nameserver 10.0.0.1\nsearch a.b c\noptions ndots:5\n"};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   std::string_view input(reinterpret_cast<const char*>(bytes), size);

@@ -1,0 +1,57 @@
+// Bodies in protobuf and in CBOR: what is read is the same after it was written and read again. The first byte says which.
+#include "pkg/apiserver/machinery/cbor.h"
+#include "pkg/apiserver/machinery/decode.h"
+#include "pkg/apiserver/machinery/protobuf.h"
+#include "tests/fuzz/apiserver/machinery/objects.h"
+
+using namespace kcube;
+using kcube::fuzz::require;
+
+namespace {
+
+void protobuf(std::string_view input) {
+  auto value = machinery::decode_protobuf(api::Schema::builtin(), input);
+  if (!value) return require(value.error().code() == 400);
+  const api::ResourceInfo* resource = fuzz::resource_of(*value);
+  if (resource == nullptr || resource->type == nullptr) return;
+  std::string bytes = machinery::encode_protobuf(*resource->type, *value);
+  auto again = machinery::decode_protobuf(api::Schema::builtin(), bytes);
+  require(again && machinery::encode_protobuf(*resource->type, *again) == bytes);
+}
+
+void cbor(std::string_view input) {
+  auto value = machinery::decode_cbor(input);
+  if (!value) return require(value.error().code() == 400 && !value.error().message().empty());
+  require(machinery::check_cbor(input).has_value());
+  std::string bytes = machinery::encode_cbor(*value);
+  auto again = machinery::decode_cbor(bytes);
+  require(again && *again == *value && machinery::encode_cbor(*again) == bytes);
+  const api::ResourceInfo* resource = fuzz::resource_of(*value);
+  if (resource == nullptr || resource->type == nullptr) return;
+  auto checked = machinery::check_types(std::move(*value), *resource->type, machinery::FieldValidation::warn);
+  if (!checked) return;
+  auto typed = machinery::decode_cbor(machinery::encode_cbor(checked->value, resource->type));
+  require(typed.has_value() && machinery::check_types(std::move(*typed), *resource->type, machinery::FieldValidation::warn).has_value());
+}
+
+}  // namespace
+
+std::vector<std::string> kcube::fuzz::seeds() {
+  using namespace std::string_literals;
+  std::vector<std::string> all{"c\xd9\xd9\xf7\xa1\x41" "a\xd6\x42\x01\x02"s, "c\xbf\x61" "a\x9f\x01\x20\xf9\x3e\0\xfa\x3f\xc0\0\0\xfb\x3f\xb9\x99\x99\x99\x99\x99\x9a\xff\xff"s, "c\x82\xc0\x54" "2020-01-01T00:00:00Z\xc1\x1a\x5e\x0b\xe1\0"s,
+                               "c\x84\xf4\xf5\xf6\xf7"s, "c\x5f\x41" "a\x41" "b\xff"s, "c\x83\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x3b\x7f\xff\xff\xff\xff\xff\xff\xff\x19\x01\0"s};
+  for (const Sample& sample : samples()) {
+    auto value = *json::parse(sample.text);
+    all.push_back("c" + machinery::encode_cbor(value, sample.resource->type));
+    all.push_back("p" + machinery::encode_protobuf(*sample.resource->type, value));
+  }
+  return all;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  std::string_view input = fuzz::text(bytes, size);
+  if (input.empty()) return 0;
+  if (input[0] == 'c') cbor(input.substr(1));
+  if (input[0] == 'p') protobuf(input.substr(1));
+  return 0;
+}
