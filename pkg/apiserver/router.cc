@@ -12,7 +12,6 @@
 namespace kcube::apiserver {
 namespace {
 
-bool is_true(std::string_view value) { return value == "true" || value == "1"; }
 
 ListOptions read_list_query(const http::Query& q) {
   ListOptions list{std::string(q.get("labelSelector")), std::string(q.get("fieldSelector")), std::string(q.get("resourceVersion")),
@@ -101,7 +100,7 @@ Result<DeleteOptions> read_deletion(Call& call, const http::Request& request) {
   }
   if (q.has("gracePeriodSeconds")) d.grace_period_seconds = parse_int<int64_t>(q.get("gracePeriodSeconds")).value_or(-1);
   if (q.has("propagationPolicy")) d.propagation = q.get("propagationPolicy");
-  if (q.has("orphanDependents")) orphan = is_true(q.get("orphanDependents"));
+  if (q.has("orphanDependents")) orphan = q.flag("orphanDependents");
   if (orphan) d.propagation = *orphan ? "Orphan" : "Background";
   if (!d.propagation.empty() && d.propagation != "Background" && d.propagation != "Foreground" && d.propagation != "Orphan") {
     return fail(api::invalid("meta.k8s.io", "DeleteOptions", "",
@@ -266,7 +265,7 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
 
 void Router::handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
   auto user = s_.authenticator.authenticate(request);
-  RequestInfo info = parse_request(request.method, request.path, is_true(request.query.get("watch")));
+  RequestInfo info = parse_request(request.method, request.path, request.query.flag("watch"));
   std::shared_ptr<audit::Record> record;
   if (s_.auditor != nullptr) record = s_.auditor->begin(attributes_of(user ? *user : auth::User(), info, request), request, responder);
   if (!user) return respond_status(*responder, user.error());
@@ -318,7 +317,7 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
   auto accepted = negotiate(request, *call.resource);
   if (!accepted) return respond_status(*responder, accepted.error());
   // A GET of one object with ?watch is a watch of that name.
-  bool watch = info.verb == "watch" || (info.verb == "get" && is_true(request.query.get("watch")) && call.resource->subresource().empty());
+  bool watch = info.verb == "watch" || (info.verb == "get" && request.query.flag("watch") && call.resource->subresource().empty());
   if (watch && call.resource->cache != nullptr) {
     auto spec = read_watch(call, request.query, s_.core.cache.revision());
     if (!spec) return respond_status(*responder, spec.error());
@@ -348,7 +347,7 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
   if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error());
   Result<client::PatchType> type = client::PatchType::merge;
   Result<json::value> body = nullptr;
-  bool force = is_true(request.query.get("force"));
+  bool force = request.query.flag("force");
   if (patch) {
     type = patch_type(request.headers.get("Content-Type"));
     if (call.resource->custom != nullptr && (!type || *type == client::PatchType::strategic))
