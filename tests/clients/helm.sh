@@ -30,7 +30,7 @@ case_install_waits_for_all_and_runs_hooks() {
 case_status_shows_the_resources() {
   json status web --show-resources | jq -e '.info.resources | has("v1/Deployment") or has("v1/Pod(related)")' >/dev/null
   has "$(quietly helm get manifest web)" "namespace-uid: \"$(field namespace '{.metadata.uid}' shop)\""
-  has "$(quietly helm upgrade web "$chart" --dry-run=server --set greeting=tried)" 'title: tried'
+  has "$(quietly helm upgrade web "$chart" --dry-run=server --set greeting=tried)" 'title: "tried"'
   has "$(quietly helm get hooks web)" 'helm.sh/hook: pre-delete'
 }
 case_the_chart_s_test_passes_and_shows_its_log() { has "$(quietly helm test web --logs --timeout 60s)" 'hello'; }

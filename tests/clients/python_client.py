@@ -175,7 +175,7 @@ def case_port_forward(core):
             answer += part
         assert answer.endswith(b"hello\n"), (answer, forward.error(8080))
     eventually(fetch)
-    expect("through the proxy", core.connect_get_namespaced_pod_proxy_with_path("web:8080", NAMESPACE, "index.html"), "hello\n")
+    expect("through the proxy", core.connect_get_namespaced_pod_proxy_with_path("web:8080", NAMESPACE, "index.html", _preload_content=False).data, b"hello\n")
 
 
 def case_dynamic(core):
