@@ -234,6 +234,7 @@ std::shared_ptr<const CustomResource> CustomResource::create(const json::value& 
   made->cache_ = cache;
   made->since_ = since;
   for (const json::value& version : json::get_array(json::at(&definition, {"spec", "versions"}))) made->add_version(definition, version);
+  for (const auto& version : made->versions_) version->info.stored_version = made->storage_->name;
   return made;
 }
 
