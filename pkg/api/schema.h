@@ -72,6 +72,7 @@ struct ResourceInfo {
   bool namespaced = false;
   bool custom = false;                       // of a CustomResourceDefinition
   std::string_view singular;
+  std::string_view stored_version;           // of a custom resource: the version that is stored
   std::vector<std::string_view> short_names, categories, verbs;
   const Type* type = nullptr;                // null for the options kinds of connect subresources
   std::vector<Column> columns;               // empty: Name and Age

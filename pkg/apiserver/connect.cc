@@ -34,6 +34,14 @@ std::string with_query(std::string url, const http::Request& request) {
   return url;
 }
 
+// What PodPortForwardOptions calls "ports" the kubelet calls "port".
+std::string forwarded_ports(const http::Query& query) {
+  std::string out;
+  for (const char* name : {"ports", "port"})
+    for (std::string_view value : query.all(name)) out += (out.empty() ? "?port=" : "&port=") + percent_encode(value);
+  return out;
+}
+
 // The container that a request without ?container= means.
 Result<std::string> choose_container(const api::Object& pod, std::string_view asked, std::string_view purpose) {
   const json::value* spec = json::find(&pod.value(), "spec");
@@ -105,7 +113,7 @@ Result<Target> Connector::pod_stream(const Call& call, const http::Request& requ
   auto base = kubelet_url(node);
   if (!base) return fail(base.error());
   std::string where = call.ns + "/" + call.name;
-  if (sub == "portforward") return Target{with_query(*base + "/portForward/" + where, request), kubelets_};
+  if (sub == "portforward") return Target{*base + "/portForward/" + where + forwarded_ports(request.query), kubelets_};
   auto container = choose_container(*pod, request.query.get("container"), sub);
   if (!container) return fail(container.error());
   return Target{with_query(*base + "/" + std::string(sub) + "/" + where + "/" + *container, request), kubelets_};
@@ -147,13 +155,15 @@ Result<Target> Connector::service_proxy(const Call& call, const RequestInfo& inf
   return Target{with_query(url + (info.rest.empty() ? "/" : info.rest), request), plain_};
 }
 
+constexpr std::string_view kSwitches[] = {"stdin", "stdout", "stderr", "tty", "follow", "previous", "timestamps", "insecureSkipTLSVerifyBackend"};
+
 // PodExecOptions and its kin: what admission sees of a connection.
 json::value Connector::options_of(const Call& call, const RequestInfo& info, const http::Request& request) {
   json::object out{{"kind", json::key(call.resource->info->kind)}, {"apiVersion", "v1"}};
   for (const auto& [name, value] : request.query.items()) {
     if (name == "command") json::ensure_array(out, "command").emplace_back(value);
     else if (name == "ports") json::ensure_array(out, "ports").emplace_back(parse_int<int64_t>(value).value_or(0));
-    else if (value == "true" || value == "false" || value == "1" || value == "0") out[name] = value == "true" || value == "1";
+    else if (std::ranges::find(kSwitches, name) != std::end(kSwitches)) out[name] = request.query.flag(name);
     else out[name] = value;
   }
   if (call.resource->subresource() == "proxy") out["path"] = info.rest.empty() ? "/" : info.rest;

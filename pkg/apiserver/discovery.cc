@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "pkg/api/json.h"
+#include "pkg/apiserver/conversion.h"
+#include "pkg/auth/auth.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
@@ -72,6 +74,19 @@ std::string full_name(const ResourceInfo& r) {
 
 bool foreign_kind(const ResourceInfo& r) { return r.kind_group != r.group || r.kind_version != r.version; }
 
+// Tells storage migrators in which version objects are written now. Empty for what is not stored.
+std::string storage_version_hash(const ResourceInfo& r) {
+  if (!r.subresource.empty() || !r.has_verb("update")) return {};
+  std::string text;
+  if (r.custom) {
+    text = std::string(r.group) + "/" + std::string(r.stored_version) + "/" + std::string(r.kind);
+  } else {
+    const ResourceInfo& stored = *storage_version(api::Schema::builtin(), r);
+    text = std::string(stored.kind_group) + "/" + std::string(stored.kind_version) + "/" + std::string(stored.kind);
+  }
+  return base64_encode(auth::sha256(text).substr(0, 8));
+}
+
 std::string resource_list(const Group& g, const Version& v) {
   json::array resources;
   for (const ResourceInfo* r : v.resources) {
@@ -84,6 +99,7 @@ std::string resource_list(const Group& g, const Version& v) {
     one["verbs"] = texts(r->verbs);
     if (!r->short_names.empty()) one["shortNames"] = texts(r->short_names);
     if (!r->categories.empty()) one["categories"] = texts(r->categories);
+    if (std::string hash = storage_version_hash(*r); !hash.empty()) one["storageVersionHash"] = hash;
     resources.push_back(std::move(one));
   }
   std::string gv = g.name.empty() ? std::string(v.name) : std::string(g.name) + "/" + std::string(v.name);

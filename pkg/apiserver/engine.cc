@@ -524,7 +524,14 @@ Result<Written> Engine::remove(Call& call, const DeleteOptions& deletion) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old) return fail(missing(call));
     if (auto done = check_deletion(call, *old, deletion); !done) return fail(done.error());
-    Admission admission{core_, call, Operation::remove, nullptr, &old->value(), &deletion};
+    ObjectPtr seen = old;
+    if (call.resource->custom != nullptr && !call.admitted) {
+      // Admission sees the version that the request names.
+      auto served = call.resource->custom->read(old);
+      if (!served) return fail(served.error());
+      seen = std::move(*served);
+    }
+    Admission admission{core_, call, Operation::remove, nullptr, &seen->value(), &deletion};
     if (auto done = mutate(admission); !done) return fail(done.error());
     if (auto done = admit(admission); !done) return fail(done.error());
     auto written = mark_deleted(call, old, deletion);

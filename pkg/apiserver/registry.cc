@@ -49,4 +49,18 @@ ResourcePtr Registry::find_stored(std::string_view group, std::string_view resou
   return lookup(stored_, name_of(group, {}, resource, {}));
 }
 
+ResourcePtr Registry::find_kind(std::string_view api_version, std::string_view kind) const {
+  auto fits = [&](const Resource& r) {
+    if (!r.subresource().empty() || r.info->kind != kind) return false;
+    return r.group().empty() ? r.info->version == api_version : api_version == std::string(r.group()) + "/" + std::string(r.info->version);
+  };
+  for (const auto& r : all_)
+    if (fits(*r)) return {ResourcePtr(), r.get()};
+  auto dynamic = dynamic_.load();
+  if (!dynamic) return nullptr;
+  for (const auto& [name, r] : *dynamic)
+    if (fits(*r)) return r;
+  return nullptr;
+}
+
 }  // namespace kcube::apiserver

@@ -51,6 +51,8 @@ class Registry {
                    std::string_view subresource = {}) const;
   // The resource in the version that is stored, for callers inside the server.
   ResourcePtr find_stored(std::string_view group, std::string_view resource) const;
+  // What serves `kind` of "apps/v1", or "v1" for the core group; null when nothing does.
+  ResourcePtr find_kind(std::string_view api_version, std::string_view kind) const;
   // The built-in ones.
   const std::vector<std::unique_ptr<Resource>>& all() const { return all_; }
   // From now on these are found beside the built-in ones. Under {} for the version: what find_stored() gives.

@@ -14,7 +14,6 @@
 namespace kcube::apiserver {
 namespace {
 
-bool is_true(std::string_view value) { return value == "true" || value == "1"; }
 
 ListOptions read_list_query(const http::Query& q) {
   ListOptions list{std::string(q.get("labelSelector")), std::string(q.get("fieldSelector")), std::string(q.get("resourceVersion")),
@@ -174,7 +173,7 @@ Result<DeleteOptions> read_deletion(Call& call, const http::Request& request, co
   }
   if (q.has("gracePeriodSeconds")) d.grace_period_seconds = parse_int<int64_t>(q.get("gracePeriodSeconds")).value_or(-1);
   if (q.has("propagationPolicy")) d.propagation = q.get("propagationPolicy");
-  if (q.has("orphanDependents")) orphan = is_true(q.get("orphanDependents"));
+  if (q.has("orphanDependents")) orphan = q.flag("orphanDependents");
   if (orphan) d.propagation = *orphan ? "Orphan" : "Background";
   if (!d.propagation.empty() && d.propagation != "Background" && d.propagation != "Foreground" && d.propagation != "Orphan") {
     return fail(api::invalid("meta.k8s.io", "DeleteOptions", "",
@@ -363,7 +362,7 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
 void Router::handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
   auto user = s_.authenticator.authenticate(request);
   count(user ? s_.metrics.authenticated : s_.metrics.not_authenticated);
-  Pending pending{&request, parse_request(request.method, request.path, is_true(request.query.get("watch"))), {}, nullptr, nullptr, nullptr};
+  Pending pending{&request, parse_request(request.method, request.path, request.query.flag("watch")), {}, nullptr, nullptr, nullptr};
   const RequestInfo& info = pending.info;
   if (info.is_resource) pending.resource = s_.core.registry.find(info.group, info.version, info.resource, info.subresource);
   if (s_.auditor != nullptr) pending.record = s_.auditor->begin(attributes_of(user ? *user : auth::User(), info, request), request, responder);
@@ -427,7 +426,7 @@ int Router::width_of(const Pending& pending, int widest) const {
   const http::Query& query = pending.request->query;
   if (!pending.resource || pending.resource->cache == nullptr || !pending.info.name.empty()) return 1;
   std::string_view version = query.get("resourceVersion");
-  if (pending.info.verb == "watch" && !is_true(query.get("sendInitialEvents")) && version != "0" && !version.empty()) return 1;
+  if (pending.info.verb == "watch" && !query.flag("sendInitialEvents") && version != "0" && !version.empty()) return 1;
   uint64_t objects = pending.resource->cache->size();
   if (auto limit = parse_int<uint64_t>(query.get("limit")); limit && *limit > 0) objects = std::min(objects, *limit);
   return std::clamp(static_cast<int>(std::min<uint64_t>((objects + kObjectsPerSeat - 1) / kObjectsPerSeat, 100)), 1, widest);
@@ -486,7 +485,7 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
   auto accepted = negotiate(request, *call.resource, s_.gates);
   if (!accepted) return respond_status(*responder, accepted.error());
   // A GET of one object with ?watch is a watch of that name.
-  bool watch = info.verb == "watch" || (info.verb == "get" && is_true(request.query.get("watch")) && call.resource->subresource().empty());
+  bool watch = info.verb == "watch" || (info.verb == "get" && request.query.flag("watch") && call.resource->subresource().empty());
   if (watch && call.resource->cache != nullptr) {
     auto spec = read_watch(call, request.query, s_.core.cache.revision());
     if (!spec) return respond_status(*responder, spec.error());
@@ -516,7 +515,7 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
   if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error());
   Result<client::PatchType> type = client::PatchType::merge;
   Result<json::value> body = nullptr;
-  bool force = is_true(request.query.get("force"));
+  bool force = request.query.flag("force");
   if (patch) {
     type = patch_type(media_of(request), s_.gates);
     if (call.resource->custom != nullptr && (!type || *type == client::PatchType::strategic))

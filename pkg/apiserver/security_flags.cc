@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pkg/api/yaml.h"
+#include "pkg/apiserver/authentication/claim_expressions.h"
 #include "pkg/apiserver/security_options.h"
 #include "pkg/auth/jwt.h"
 #include "pkg/base/file.h"
@@ -201,19 +202,19 @@ Result<JwtIssuer> read_jwt(const json::value& jwt) {
   if (!issuer.url.starts_with("https://")) return invalid("jwt[].issuer.url: Invalid value: \"" + issuer.url + "\": URL scheme must be https");
   if (issuer.audiences.empty()) return invalid("jwt[].issuer.audiences: Required value: at least one jwt[0].issuer.audiences is required");
   const json::value* mappings = json::find(&jwt, "claimMappings");
-  for (const char* name : {"username", "groups", "uid"})
-    if (!json::get_string(json::at(mappings, {name, "expression"})).empty()) return invalid("jwt[].claimMappings." + std::string(name) + ".expression: this server reads claims by name: use claim");
-  if (!json::get_array(json::find(mappings, "extra")).empty()) return invalid("jwt[].claimMappings.extra: this server has no expressions here");
-  if (!json::get_array(json::find(&jwt, "userValidationRules")).empty()) return invalid("jwt[].userValidationRules: this server has no expressions here");
+  auto expressions = read_claim_expressions(jwt);
+  if (!expressions) return fail(expressions.error());
+  issuer.expressions = std::move(*expressions);
+  const bool computed = issuer.expressions && issuer.expressions->username;
   issuer.username_claim = json::get_string(json::at(mappings, {"username", "claim"}));
   issuer.username_prefix = json::get_string(json::at(mappings, {"username", "prefix"}));
-  if (issuer.username_claim.empty()) return invalid("jwt[].claimMappings.username: Required value: claim or expression is required");
-  if (json::at(mappings, {"username", "prefix"}) == nullptr) return invalid("jwt[].claimMappings.username.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing");
+  if (issuer.username_claim.empty() && !computed) return invalid("jwt[].claimMappings.username: Required value: claim or expression is required");
+  if (!computed && json::at(mappings, {"username", "prefix"}) == nullptr) return invalid("jwt[].claimMappings.username.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing");
   issuer.groups_claim = json::get_string(json::at(mappings, {"groups", "claim"}));
   issuer.groups_prefix = json::get_string(json::at(mappings, {"groups", "prefix"}));
   issuer.uid_claim = json::get_string(json::at(mappings, {"uid", "claim"}));
   for (const json::value& rule : json::get_array(json::find(&jwt, "claimValidationRules"))) {
-    if (!json::get_string(rule, {"expression"}).empty()) return invalid("jwt[].claimValidationRules: this server compares claims: use claim and requiredValue");
+    if (!json::get_string(rule, {"expression"}).empty()) continue;
     issuer.required_claims.emplace_back(json::get_string(rule, {"claim"}), json::get_string(rule, {"requiredValue"}));
   }
   return issuer;
@@ -241,6 +242,26 @@ Result<void> read_authentication_config(std::string_view text, SecurityOptions& 
   return {};
 }
 
+// Over "request", the spec of a SubjectAccessReview.
+Result<std::vector<std::shared_ptr<const cel::Program>>> read_authorizer_conditions(const json::value* conditions) {
+  constexpr size_t kMost = 64;
+  std::vector<std::shared_ptr<const cel::Program>> out;
+  cel::Environment environment;
+  environment.declare("request", cel::Type::dyn());
+  if (json::get_array(conditions).size() > kMost)
+    return fail(Status::bad_request("authorizers[].webhook.matchConditions: Too many: " + std::to_string(json::get_array(conditions).size()) + ": must have at most 64 items"));
+  for (const json::value& c : json::get_array(conditions)) {
+    std::string text(json::get_string(c, {"expression"})), at = "authorizers[].webhook.matchConditions[" + std::to_string(out.size()) + "].expression: ";
+    if (trim(text).empty()) return fail(Status::bad_request(at + "Required value"));
+    auto program = cel::compile(text, environment);
+    std::string shown = "Invalid value: " + json::serialize(json::value(text)) + ": ";
+    if (!program) return fail(Status::bad_request(at + shown + "compilation failed: " + program.error().message()));
+    if (!cel::returns(**program, *cel::Type::boolean())) return fail(Status::bad_request(at + shown + "must evaluate to bool"));
+    out.push_back(std::move(*program));
+  }
+  return out;
+}
+
 Result<void> read_authorization_config(std::string_view text, SecurityOptions& o) {
   auto config = api::parse_yaml(text);
   if (!config) return fail(config.error());
@@ -253,7 +274,9 @@ Result<void> read_authorization_config(std::string_view text, SecurityOptions& o
     if (a.type == "Webhook") {
       const json::value* w = json::find(&one, "webhook");
       auto seconds = [&](const char* name, std::chrono::seconds fallback) { return Reader::parse_duration(json::get_string(json::find(w, name))).value_or(fallback); };
-      if (!json::get_array(json::find(w, "matchConditions")).empty()) return fail(Status::bad_request("authorizers[].webhook.matchConditions: this server has no expressions here"));
+      auto conditions = read_authorizer_conditions(json::find(w, "matchConditions"));
+      if (!conditions) return fail(conditions.error());
+      a.conditions = std::move(*conditions);
       std::string policy(json::get_string(json::find(w, "failurePolicy")));
       if (policy != "NoOpinion" && policy != "Deny") return fail(Status::bad_request("authorizers[].webhook.failurePolicy: Unsupported value: \"" + policy + "\": supported values: \"Deny\", \"NoOpinion\""));
       a.deny_on_failure = policy == "Deny";

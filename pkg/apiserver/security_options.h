@@ -15,7 +15,13 @@
 #include "pkg/apiserver/configured_webhook.h"
 #include "pkg/auth/auth.h"
 
+namespace kcube::cel {
+class Program;
+}
+
 namespace kcube::apiserver {
+
+struct ClaimExpressions;
 
 struct StaticToken {
   std::string token;
@@ -29,6 +35,7 @@ struct JwtIssuer {
   std::string username_claim = "sub", username_prefix, groups_claim, groups_prefix, uid_claim;
   std::vector<std::pair<std::string, std::string>> required_claims;
   std::vector<std::string> algorithms{"RS256"};
+  std::shared_ptr<const ClaimExpressions> expressions;   // in place of names of claims; null when there are none
 };
 
 struct TokenWebhook {
@@ -51,6 +58,7 @@ struct AuthorizerConfig {
   std::chrono::seconds authorized_ttl{300}, unauthorized_ttl{30};
   std::chrono::milliseconds timeout{30000};
   bool deny_on_failure = false;
+  std::vector<std::shared_ptr<const cel::Program>> conditions;   // over "request"; only when all hold is the webhook asked
   std::shared_ptr<const AbacPolicy> abac;
 };
 

@@ -162,16 +162,17 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   auto revision = parse_int<uint64_t>(version.empty() ? "0" : version);
   auto refuse = [](Cause cause) { return fail(api::invalid("meta.k8s.io", "ListOptions", "", {std::move(cause)})); };
   if (!revision) return refuse(api::field_invalid("resourceVersion", json::value(json::key(version)), "strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
-  spec.bookmarks = query.get("allowWatchBookmarks") == "true" || query.get("allowWatchBookmarks") == "1";
-  std::string_view initial = query.get("sendInitialEvents"), match = query.get("resourceVersionMatch");
-  if (initial == "true" || initial == "1") {
+  spec.bookmarks = query.flag("allowWatchBookmarks");
+  std::string_view match = query.get("resourceVersionMatch");
+  const bool initial_given = query.has("sendInitialEvents");
+  if (query.flag("sendInitialEvents")) {
     if (match != "NotOlderThan") return refuse(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
     spec.initial_state = true;
     spec.initial_end = spec.bookmarks;
-  } else if (!match.empty() && initial.empty()) {
+  } else if (!match.empty() && !initial_given) {
     return refuse(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
   } else {
-    spec.initial_state = *revision == 0 && initial.empty();
+    spec.initial_state = *revision == 0 && !initial_given;
   }
   spec.after = *revision == 0 ? now : *revision;
   auto seconds = parse_int<int64_t>(query.get("timeoutSeconds"));

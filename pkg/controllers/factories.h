@@ -32,6 +32,7 @@ ControllerPtr make_garbage_collector(Context context);
 ControllerPtr make_pod_garbage_collector(Context context);
 ControllerPtr make_resource_quota_controller(Context context);
 ControllerPtr make_disruption_controller(Context context);
+ControllerPtr make_policy_status_controller(Context context);
 ControllerPtr make_cluster_role_aggregation_controller(Context context);
 
 ControllerPtr make_node_ipam_controller(Context context, const Options& options);

@@ -1,6 +1,8 @@
 // status.used of ResourceQuotas. Admission counts what comes in at once; this counts everything anew whenever something
 // comes or goes, so that what is deleted is given back.
 #include <algorithm>
+#include <mutex>
+#include <set>
 
 #include "pkg/api/quota.h"
 #include "pkg/controllers/factories.h"
@@ -27,19 +29,34 @@ class ResourceQuotaController final : public Controller {
     }, .removed = {}});
     for (const KnownResource& known : builtin_resources()) {
       if (!known.namespaced || known.resource == kEvents || known.resource == kResourceQuotas || known.resource == kLeases) continue;
-      bool is_pod = known.resource == kPods, spec_counts = known.resource == kServices || known.resource == kPersistentVolumeClaims || is_pod;
-      context.informers.informer(known.resource)
-          .add_handlers({.changed =
-                             [this, is_pod, spec_counts](const api::ObjectPtr& before, const api::ObjectPtr& now) {
-                               bool matters = !before || (is_pod && pod_finished(*before) != pod_finished(*now)) ||
-                                              (spec_counts && !equivalent(json::find(&before->value(), "spec"), json::find(&now->value(), "spec")));
-                               if (matters) enqueue_namespace(now->namespace_());
-                             },
-                         .removed = [this](const api::ObjectPtr& last) { enqueue_namespace(last->namespace_()); }});
+      follow(known.resource);
     }
+    definitions_.add_handlers({.changed = [this](const api::ObjectPtr&, const api::ObjectPtr& now) {
+      for (const KnownResource& known : custom_resource(*now)) {
+        if (!known.namespaced) continue;
+        {
+          std::lock_guard lock(mutex_);
+          if (!custom_.insert(known.resource).second) continue;
+        }
+        follow(known.resource);
+        enqueue_namespace({});
+      }
+    }, .removed = [this](const api::ObjectPtr&) { enqueue_namespace({}); }});
   }
 
  private:
+  void follow(const api::GroupVersionResource& resource) {
+    bool is_pod = resource == kPods, spec_counts = resource == kServices || resource == kPersistentVolumeClaims || is_pod;
+    informers_.informer(resource).add_handlers({.changed =
+                                                    [this, is_pod, spec_counts](const api::ObjectPtr& before, const api::ObjectPtr& now) {
+                                                      bool matters = !before || (is_pod && pod_finished(*before) != pod_finished(*now)) ||
+                                                                     (spec_counts && !equivalent(json::find(&before->value(), "spec"), json::find(&now->value(), "spec")));
+                                                      if (matters) enqueue_namespace(now->namespace_());
+                                                    },
+                                                .removed = [this](const api::ObjectPtr& last) { enqueue_namespace(last->namespace_()); }});
+  }
+
+  // All namespaces when empty.
   void enqueue_namespace(std::string_view ns) {
     for (const auto& q : quotas_.list(ns)) enqueue(q->key());
   }
@@ -89,6 +106,8 @@ class ResourceQuotaController final : public Controller {
 
   client::Informer& quotas_;
   client::Informer& definitions_;
+  std::mutex mutex_;
+  std::set<api::GroupVersionResource> custom_;   // that are followed; of mutex_
 };
 
 }  // namespace

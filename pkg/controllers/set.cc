@@ -40,6 +40,7 @@ const Entry kAll[] = {
     {"garbagecollector", plain<make_garbage_collector>},
     {"podgc", plain<make_pod_garbage_collector>},
     {"resourcequota", plain<make_resource_quota_controller>},
+    {"validatingadmissionpolicy-status", plain<make_policy_status_controller>},
     {"disruption", plain<make_disruption_controller>},
     {"clusterrole-aggregation", plain<make_cluster_role_aggregation_controller>},
     {"nodeipam", make_node_ipam_controller},

@@ -63,6 +63,12 @@ bool Query::has(std::string_view name) const {
   return false;
 }
 
+bool Query::flag(std::string_view name) const {
+  if (!has(name)) return false;
+  std::string_view value = get(name);
+  return value != "0" && !same_name(value, "false");
+}
+
 std::vector<std::string_view> Query::all(std::string_view name) const {
   std::vector<std::string_view> found;
   for (const auto& [key, value] : items_)

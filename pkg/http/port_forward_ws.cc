@@ -1,5 +1,6 @@
 // Port-forward over bare WebSocket channels: for the n-th `port` of the query, channel 2n is data and 2n+1 errors; both
 // begin with the port as two bytes, low byte first.
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -29,7 +30,8 @@ class PortChannel final : public Channel {
     }
     return {};
   }
-  void close_write() override {}
+  // There is no half of a channel: when the other side has said all, nobody waits for more from here.
+  void close_write() override { inbox.finish(); }
   void reset() override { inbox.abort(); }
   Inbox inbox;
 
@@ -75,6 +77,7 @@ Result<void> websocket_port_forward(const Request& request, std::unique_ptr<Resp
   WebSocket socket(std::move(*tunnel));
   bool base64 = chosen == kBase64;
   std::vector<Port> forwarded(ports->size());
+  std::atomic<size_t> open = ports->size();
   for (size_t i = 0; i < ports->size(); ++i) {
     Port& one = forwarded[i];
     uint16_t port = (*ports)[i];
@@ -83,8 +86,9 @@ Result<void> websocket_port_forward(const Request& request, std::unique_ptr<Resp
     std::string prefix{static_cast<char>(port), static_cast<char>(port >> 8)};
     (void)one.data->write(prefix);
     (void)one.error->write(prefix);
-    one.thread = std::thread([&one, &connect, port] {
+    one.thread = std::thread([&one, &connect, &socket, &open, port] {
       if (auto result = connect(port, *one.data); !result) (void)one.error->write(result.error().message());
+      if (--open == 0) socket.send_close(1000);
     });
   }
   while (true) {

@@ -29,11 +29,6 @@ void answer(http::Responder& responder, const Status& status) { responder.respon
 
 json::value str(std::string_view s) { return json::value(json::key(s)); }
 
-bool flag(const http::Query& query, std::string_view name) {
-  std::string_view v = query.get(name);
-  return v == "1" || v == "true" || (query.has(name) && v.empty());
-}
-
 // metav1.Status of a finished command, as remotecommand clients read it.
 std::string command_status(const Result<int>& result) {
   json::object status{{"metadata", json::object()}};
@@ -182,8 +177,8 @@ void Endpoint::logs(const http::Request& request, std::unique_ptr<http::Responde
   if (!worker) return answer(*responder, Status::not_found("pod \"" + parts[2] + "\" not found"));
   const http::Query& q = request.query;
   LogOptions options;
-  options.follow = flag(q, "follow");
-  options.timestamps = flag(q, "timestamps");
+  options.follow = q.flag("follow");
+  options.timestamps = q.flag("timestamps");
   if (auto n = parse_int<int64_t>(q.get("tailLines"))) options.tail_lines = *n;
   if (auto n = parse_int<int64_t>(q.get("limitBytes"))) options.limit_bytes = *n;
   if (auto n = parse_int<int64_t>(q.get("sinceSeconds"))) options.since = context_.clock.now() - std::chrono::seconds(*n);
@@ -191,7 +186,7 @@ void Endpoint::logs(const http::Request& request, std::unique_ptr<http::Responde
   if (parse_time(q.get("sinceTime"), since)) options.since = since;
   options.stream = q.get("stream");
   std::string container = parts[3];
-  bool previous = flag(q, "previous");
+  bool previous = q.flag("previous");
   std::string path = worker->log_path(container, previous);
   if (path.empty() || ::access(path.c_str(), R_OK) != 0) {
     std::string message = previous ? "previous terminated container \"" + container + "\" in pod \"" + parts[2] + "\" not found"
@@ -226,7 +221,7 @@ void Endpoint::command(const http::Request& request, std::unique_ptr<http::Respo
   if (id.empty() || !worker->container_running(container))
     return answer(*responder, Status::internal("container not found (\"" + container + "\")"));
   const http::Query& q = request.query;
-  http::RemoteCommandOptions wanted{flag(q, "input") || flag(q, "stdin"), flag(q, "output") || flag(q, "stdout"), flag(q, "error") || flag(q, "stderr"), flag(q, "tty")};
+  http::RemoteCommandOptions wanted{q.flag("input") || q.flag("stdin"), q.flag("output") || q.flag("stdout"), q.flag("error") || q.flag("stderr"), q.flag("tty")};
   std::vector<std::string> argv;
   for (std::string_view word : q.all("command")) argv.emplace_back(word);
   if (!attach && argv.empty()) return answer(*responder, Status::bad_request("you must specify at least 1 command for the container"));

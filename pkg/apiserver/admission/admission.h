@@ -51,7 +51,9 @@ extern const AdmissionPlugin kNamespaceLifecycle, kServiceAccount, kLimitRanger,
     kMutatingAdmissionWebhook, kValidatingAdmissionWebhook, kResourceQuota, kValidatingAdmissionPolicy, kMutatingAdmissionPolicy, kPodSecurity, kAlwaysPullImages, kStorageObjectInUseProtection,
     kPersistentVolumeClaimResize, kPodTopologyLabels, kClusterTrustBundleAttest, kLimitPodHardAntiAffinityTopology,
     kCertificateApproval, kCertificateSigning, kCertificateSubjectRestriction, kDenyServiceExternalIPs, kExtendedResourceToleration,
-    kAlwaysAdmit, kAlwaysDeny;
+    kAlwaysAdmit, kAlwaysDeny, kNamespaceExists, kNamespaceAutoProvision, kOwnerReferencesPermissionEnforcement, kPodNodeSelector,
+    kPodTolerationRestriction, kEventRateLimit, kImagePolicyWebhook, kPodResizeValidator, kJobValidation, kNodeDeclaredFeatureValidator,
+    kPodGroupProtection, kPodGroupWorkloadExists;
 
 Result<void> mutate(Admission& admission);
 Result<void> admit(Admission& admission);

@@ -73,11 +73,16 @@ json::object make_request(const Admission& a, const Resource& as) {
   return request;
 }
 
-json::value make_review(const Admission& a, const Resource& as, const std::string& uid) {
+Result<json::value> make_review(const Admission& a, const Resource& as, const std::string& uid) {
   json::object request = make_request(a, as);
   request["uid"] = uid;
-  request["object"] = a.object != nullptr ? served_as(a, *a.object, as) : json::value(nullptr);
-  request["oldObject"] = a.old != nullptr ? served_as(a, *a.old, as) : json::value(nullptr);
+  for (auto [member, object] : {std::pair<const char*, const json::value*>{"object", a.object}, {"oldObject", a.old}}) {
+    request[member] = nullptr;
+    if (object == nullptr) continue;
+    auto shown = served_as(a, *object, as);
+    if (!shown) return fail(shown.error());
+    request[member] = std::move(*shown);
+  }
   return json::object{{"kind", "AdmissionReview"}, {"apiVersion", json::key(kApiVersion)}, {"request", std::move(request)}};
 }
 

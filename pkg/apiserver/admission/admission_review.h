@@ -13,7 +13,7 @@ namespace kcube::apiserver {
 // Its request but for uid, object and oldObject: also what expressions call `request`.
 json::object make_request(const Admission& admission, const Resource& as);
 // The review of `admission` as a client of `as` would see it.
-json::value make_review(const Admission& admission, const Resource& as, const std::string& uid);
+Result<json::value> make_review(const Admission& admission, const Resource& as, const std::string& uid);
 
 struct ReviewAnswer {
   bool allowed = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pkg/api/yaml.h"
+#include "pkg/base/file.h"
 
 namespace kcube::apiserver {
 namespace {
@@ -17,19 +18,27 @@ struct Row {
 // The order of kube-apiserver.
 constexpr Row kPlugins[] = {
     {&kAlwaysAdmit, false},
+    {&kNamespaceAutoProvision, false},
     {&kNamespaceLifecycle},
+    {&kNamespaceExists, false},
     {&kLimitPodHardAntiAffinityTopology, false},
     {&kLimitRanger},
     {&kServiceAccount},
     {&kNodeRestriction},
     {&kTaintNodesByCondition},
     {&kAlwaysPullImages, false},
+    {&kImagePolicyWebhook, false},
     {&kPodSecurity},
+    {&kPodNodeSelector, false},
     {&kPriority},
     {&kDefaultTolerationSeconds},
+    {&kPodTolerationRestriction, false},
+    {&kEventRateLimit, false},
     {&kExtendedResourceToleration, false},
     {&kDefaultStorageClass},
     {&kStorageObjectInUseProtection},
+    {&kPodGroupProtection},
+    {&kOwnerReferencesPermissionEnforcement, false},
     {&kPersistentVolumeClaimResize},
     {&kRuntimeClass},
     {&kCertificateApproval},
@@ -39,6 +48,10 @@ constexpr Row kPlugins[] = {
     {&kDefaultIngressClass},
     {&kDenyServiceExternalIPs, false},
     {&kPodTopologyLabels},
+    {&kPodGroupWorkloadExists},
+    {&kNodeDeclaredFeatureValidator},
+    {&kJobValidation},
+    {&kPodResizeValidator},
     {&kMutatingAdmissionPolicy},
     {&kMutatingAdmissionWebhook},
     {&kValidatingAdmissionPolicy},
@@ -60,7 +73,8 @@ Result<void> known(const std::vector<std::string>& list, std::string_view flag) 
 }  // namespace
 
 AdmissionControl::AdmissionControl(Core& core)
-    : mutating_({core.cache.find(kRegistration, "mutatingwebhookconfigurations")},
+    : core_(core),
+      mutating_({core.cache.find(kRegistration, "mutatingwebhookconfigurations")},
                 [&core] { return read_webhooks(*core.cache.find(kRegistration, "mutatingwebhookconfigurations")); }),
       validating_({core.cache.find(kRegistration, "validatingwebhookconfigurations")},
                   [&core] { return read_webhooks(*core.cache.find(kRegistration, "validatingwebhookconfigurations")); }),
@@ -83,7 +97,30 @@ Result<void> AdmissionControl::configure(const AdmissionOptions& options) {
     std::string_view name = row.plugin->name;
     if ((row.by_default && !names(disable, name)) || names(enable, name)) plugins_.push_back(row.plugin);
   }
-  return read_configuration(options.configuration);
+  if (auto done = read_configuration(options.configuration); !done) return done;
+  return apply_configuration();
+}
+
+Result<void> AdmissionControl::apply_configuration() {
+  auto on = [&](const AdmissionPlugin& plugin) { return std::ranges::find(plugins_, &plugin) != plugins_.end(); };
+  auto wrong = [](std::string_view plugin, const Status& why) { return fail(why.with_context("admission configuration: " + std::string(plugin))); };
+  if (const json::value* own = configuration("PodSecurity")) {
+    auto settings = read_pod_security(*own);
+    if (!settings) return wrong("PodSecurity", settings.error());
+    pod_security_ = std::move(*settings);
+  }
+  if (const json::value* own = configuration("EventRateLimit"); own != nullptr && on(kEventRateLimit)) {
+    auto rates = EventRates::create(*own, core_.clock);
+    if (!rates) return wrong("EventRateLimit", rates.error());
+    event_rates_ = std::move(*rates);
+  }
+  if (!on(kImagePolicyWebhook)) return {};
+  const json::value* own = configuration("ImagePolicyWebhook");
+  if (own == nullptr) return wrong("ImagePolicyWebhook", Status::bad_request("no config specified"));
+  auto policy = ImagePolicy::create(*own);
+  if (!policy) return wrong("ImagePolicyWebhook", policy.error());
+  image_policy_ = std::move(*policy);
+  return {};
 }
 
 Result<void> AdmissionControl::read_configuration(const std::string& text) {
@@ -93,11 +130,16 @@ Result<void> AdmissionControl::read_configuration(const std::string& text) {
   if (json::get_string(*document, {"kind"}) != "AdmissionConfiguration")
     return fail(Status::bad_request("admission configuration: no kind \"" + std::string(json::get_string(*document, {"kind"})) + "\" is known, AdmissionConfiguration is"));
   for (const json::value& plugin : json::get_array(json::find(&*document, "plugins"))) {
-    const json::value* configuration = json::find(&plugin, "configuration");
-    if (json::get_string(plugin, {"name"}) != "PodSecurity" || configuration == nullptr) continue;
-    auto settings = read_pod_security(*configuration);
-    if (!settings) return fail(settings.error().with_context("admission configuration: PodSecurity"));
-    pod_security_ = std::move(*settings);
+    std::string name(json::get_string(plugin, {"name"})), path(json::get_string(plugin, {"path"}));
+    if (const json::value* configuration = json::find(&plugin, "configuration")) {
+      configurations_[name] = *configuration;
+    } else if (!path.empty()) {
+      auto content = file::read(path);
+      if (!content) return fail(content.error().with_context("admission configuration: " + name));
+      auto parsed = api::parse_yaml(*content);
+      if (!parsed) return fail(parsed.error().with_context("admission configuration: " + name));
+      configurations_[name] = std::move(*parsed);
+    }
   }
   return {};
 }

@@ -2,12 +2,15 @@
 // Owned by the Server; thread-safe.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/admission/compiled.h"
+#include "pkg/apiserver/admission/event_rates.h"
+#include "pkg/apiserver/admission/image_policy.h"
 #include "pkg/apiserver/admission/pod_security.h"
 #include "pkg/apiserver/admission/policies.h"
 #include "pkg/apiserver/admission/quota_charges.h"
@@ -31,14 +34,28 @@ class AdmissionControl {
   std::shared_ptr<const AdmissionPolicies> validating_policies() const { return validating_policies_.get(); }
   std::shared_ptr<const AdmissionPolicies> mutating_policies() const { return mutating_policies_.get(); }
   const PodSecuritySettings& pod_security() const { return pod_security_; }
+  // Null when EventRateLimit is off, or has no configuration.
+  EventRates* event_rates() const { return event_rates_.get(); }
+  // Likewise of ImagePolicyWebhook.
+  ImagePolicy* image_policy() const { return image_policy_.get(); }
+  // What the configuration file says of a plugin; null when it says nothing.
+  const json::value* configuration(std::string_view plugin) const {
+    auto it = configurations_.find(plugin);
+    return it == configurations_.end() ? nullptr : &it->second;
+  }
   QuotaCharges& quota_charges() { return quota_charges_; }
   // For calls that run side by side.
   Executor& calls() { return calls_; }
 
  private:
   Result<void> read_configuration(const std::string& text);
+  Result<void> apply_configuration();
 
+  Core& core_;
   std::vector<const AdmissionPlugin*> plugins_;
+  std::map<std::string, json::value, std::less<>> configurations_;
+  std::unique_ptr<EventRates> event_rates_;
+  std::unique_ptr<ImagePolicy> image_policy_;
   PodSecuritySettings pod_security_;
   Compiled<Webhooks> mutating_, validating_;
   Compiled<AdmissionPolicies> validating_policies_, mutating_policies_;

@@ -53,15 +53,22 @@ class Scope::Variables final : public cel::Members {
   mutable std::map<std::string, cel::Value, std::less<>> values_;
 };
 
-Scope::Scope(const Admission& a, const Resource& as) : admission_(a) {
-  if (a.object != nullptr) object_ = served_as(a, *a.object, as);
-  if (a.old != nullptr) old_ = served_as(a, *a.old, as);
-  request_ = make_request(a, as);
-  if (!a.call.ns.empty()) namespace_ = a.core.get("", "namespaces", "", a.call.ns);
-  activation_.set("object", cel::Value::json(object_)).set("oldObject", cel::Value::json(old_)).set("request", cel::Value::json(request_));
-  activation_.set("namespaceObject", namespace_ ? cel::Value::json(namespace_->value()) : cel::Value::null());
-  activation_.set("authorizer", cel::authorizer_value(*this)).set("authorizer.requestResource", cel::resource_check_value(*this, question_of(a)));
-  activation_.set("params", cel::Value::null());
+Result<std::unique_ptr<Scope>> Scope::create(const Admission& a, const Resource& as) {
+  std::unique_ptr<Scope> scope(new Scope(a));
+  for (auto [from, to] : {std::pair<const json::value*, json::value*>{a.object, &scope->object_}, {a.old, &scope->old_}}) {
+    if (from == nullptr) continue;
+    auto shown = served_as(a, *from, as);
+    if (!shown) return fail(shown.error());
+    *to = std::move(*shown);
+  }
+  scope->request_ = make_request(a, as);
+  if (!a.call.ns.empty()) scope->namespace_ = a.core.get("", "namespaces", "", a.call.ns);
+  cel::Activation& names = scope->activation_;
+  names.set("object", cel::Value::json(scope->object_)).set("oldObject", cel::Value::json(scope->old_)).set("request", cel::Value::json(scope->request_));
+  names.set("namespaceObject", scope->namespace_ ? cel::Value::json(scope->namespace_->value()) : cel::Value::null());
+  names.set("authorizer", cel::authorizer_value(*scope)).set("authorizer.requestResource", cel::resource_check_value(*scope, question_of(a)));
+  names.set("params", cel::Value::null());
+  return scope;
 }
 
 void Scope::set_params(const json::value* params) { activation_.set("params", params != nullptr ? cel::Value::json(*params) : cel::Value::null()); }

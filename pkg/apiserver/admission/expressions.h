@@ -25,7 +25,8 @@ Expression compile_expression(std::string name, std::string source, const cel::E
 // The variables of one request, seen as a client of `as` would see it.
 class Scope final : public cel::AccessSource {
  public:
-  Scope(const Admission& admission, const Resource& as);
+  // Fails when a conversion webhook does.
+  static Result<std::unique_ptr<Scope>> create(const Admission& admission, const Resource& as);
   // Null for none.
   void set_params(const json::value* params);
   // Also "variables", whose members evaluate when an expression first asks.
@@ -38,6 +39,7 @@ class Scope final : public cel::AccessSource {
 
  private:
   class Variables;
+  explicit Scope(const Admission& admission) : admission_(admission) {}
   const Admission& admission_;
   json::value object_, old_, request_;
   ObjectPtr namespace_;

@@ -4,6 +4,7 @@
 
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/conversion.h"
+#include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/apiserver/strategy.h"
@@ -51,6 +52,13 @@ const Resource* by_rules(const std::vector<MatchRule>& rules, bool equivalent, c
   const Resource& asked = *a.call.resource;
   if (any_holds(rules, a, asked)) return &asked;
   if (!equivalent || asked.cache == nullptr) return nullptr;
+  if (asked.custom != nullptr) {
+    for (const auto& version : asked.custom->owner->versions()) {
+      const Resource* other = version->served ? version->part(asked.subresource()) : nullptr;
+      if (other != nullptr && other != &asked && any_holds(rules, a, *other)) return other;
+    }
+    return nullptr;
+  }
   for (const auto& other : a.core.registry.all()) {
     if (other->cache != asked.cache || other.get() == &asked || other->subresource() != asked.subresource()) continue;
     if (any_holds(rules, a, *other)) return other.get();
@@ -142,18 +150,24 @@ Result<const Resource*> match(const MatchConstraints& constraints, const Admissi
   return as;
 }
 
-json::value served_as(const Admission& a, const json::value& object, const Resource& to) {
+Result<json::value> served_as(const Admission& a, const json::value& object, const Resource& to) {
   if (a.verbatim) return object;
   if (to.subresource() == "scale") return to_scale(*a.call.resource, object);
   json::value copy = object;
   if (!copy.is_object()) return copy;
+  if (to.custom != nullptr) {
+    if (to.custom == a.call.resource->custom) return copy;
+    if (auto done = to.custom->convert(copy); !done) return fail(done.error());
+    return copy;
+  }
   if (to.main != to.stored) convert(copy, *to.stored, *to.main);
   copy.get_object()["apiVersion"] = to.main->api_version();
   return copy;
 }
 
 Result<json::value> from_served(const Admission& a, const Resource& from, json::value changed) {
-  if (const api::Type* type = from.info->type) {
+  const bool custom = from.custom != nullptr && from.subresource() != "scale";   // its type is for merging alone
+  if (const api::Type* type = from.info->type; type != nullptr && !custom) {
     auto checked = machinery::check_types(std::move(changed), *type, machinery::FieldValidation::ignore);
     if (!checked) return fail(Status::internal(checked.error().message()));
     changed = std::move(checked->value);
@@ -161,6 +175,12 @@ Result<json::value> from_served(const Admission& a, const Resource& from, json::
   if (a.verbatim) return changed;
   if (from.subresource() == "scale") return from_scale(*a.call.resource, *a.object, changed);
   const Resource& own = *a.call.resource;
+  if (own.custom != nullptr) {
+    if (auto done = from.custom->adopt(changed); !done) return fail(done.error());
+    if (from.custom == own.custom) return changed;
+    if (auto done = own.custom->convert(changed); !done) return fail(done.error());
+    return changed;
+  }
   if (from.main != own.stored) convert(changed, *from.main, *own.stored);
   if (changed.is_object()) changed.get_object()["apiVersion"] = own.stored->api_version();
   machinery::apply_defaults(*own.stored, changed);

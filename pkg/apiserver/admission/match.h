@@ -37,8 +37,8 @@ Result<const Resource*> match(const MatchConstraints& constraints, const Admissi
 // "CREATE", "UPDATE", "DELETE", "CONNECT".
 std::string_view operation_name(Operation operation);
 
-// `object`, as the engine has it, in the version and form of `to`: what clients of `to` see.
-json::value served_as(const Admission& admission, const json::value& object, const Resource& to);
+// `object`, as the engine has it, in the version and form of `to`: what clients of `to` see. Fails when a conversion webhook does.
+Result<json::value> served_as(const Admission& admission, const json::value& object, const Resource& to);
 // The reverse, after someone changed it: types checked, unknown fields gone, defaults filled in.
 Result<json::value> from_served(const Admission& admission, const Resource& from, json::value changed);
 

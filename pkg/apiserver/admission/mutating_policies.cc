@@ -54,7 +54,9 @@ void refuse(const Admission& a, const AdmissionPolicy& policy, const PolicyBindi
 Result<void> run(const AdmissionPolicy& policy, const PolicyBinding& binding, const ObjectPtr& params, const Resource& as, Admission& a, std::optional<Status>& refusal) {
   uint64_t budget = cel::kBudget;
   for (const Mutation& m : policy.mutations) {
-    Scope scope(a, as);
+    auto created = Scope::create(a, as);
+    if (!created) return fail(created.error());
+    Scope& scope = **created;
     scope.set_params(params ? &params->value() : nullptr);
     scope.set_variables(policy.variables);
     if (&m == policy.mutations.data()) {

@@ -22,4 +22,11 @@ const AdmissionPlugin kAlwaysAdmit{"AlwaysAdmit", nullptr, nullptr};
 const AdmissionPlugin kAlwaysDeny{"AlwaysDeny", nullptr, deny};
 const AdmissionPlugin kDenyServiceExternalIPs{"DenyServiceExternalIPs", nullptr, check_external_ips};
 
+// These speak of PodGroups, Workloads and declared features of nodes, which a server of this version does not serve unless
+// its feature gates say so: flags may name them, and there is nothing that they would look at.
+const AdmissionPlugin kJobValidation{"JobValidation", nullptr, nullptr};
+const AdmissionPlugin kNodeDeclaredFeatureValidator{"NodeDeclaredFeatureValidator", nullptr, nullptr};
+const AdmissionPlugin kPodGroupProtection{"PodGroupProtection", nullptr, nullptr};
+const AdmissionPlugin kPodGroupWorkloadExists{"PodGroupWorkloadExists", nullptr, nullptr};
+
 }  // namespace kcube::apiserver

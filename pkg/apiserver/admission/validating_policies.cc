@@ -107,12 +107,16 @@ Result<void> validate(Admission& a) {
     auto as = match(policy.constraints, a);
     if (!as) return fail(as.error());
     if (*as == nullptr) continue;
-    std::optional<Scope> scope;
+    std::unique_ptr<Scope> scope;
     for (const PolicyBinding& binding : policy.bindings) {
       auto bound = match(binding.constraints, a);
       if (!bound) return fail(bound.error());
       if (*bound == nullptr) continue;
-      if (!scope) scope.emplace(a, **as);
+      if (!scope) {
+        auto created = Scope::create(a, **as);
+        if (!created) return fail(created.error());
+        scope = std::move(*created);
+      }
       if (auto done = judge_binding(policy, binding, *scope, a, found); !done) return done;
     }
   }

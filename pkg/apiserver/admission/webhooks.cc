@@ -56,7 +56,9 @@ Outcome call(const Admission& a, const Webhook& hook, const Resource& as, bool m
     return {Outcome::Kind::refused, Status::bad_request("admission webhook \"" + hook.name + "\" does not support dry run"), {}};
   if (!hook.knows_v1) return failed(hook, "webhook does not accept known AdmissionReview versions (v1)");
   std::string uid = new_uuid();
-  auto review = a.core.webhooks.post(hook.client_config, make_review(a, as, uid), hook.timeout);
+  auto request = make_review(a, as, uid);
+  if (!request) return {Outcome::Kind::refused, std::move(request.error()), {}};
+  auto review = a.core.webhooks.post(hook.client_config, *request, hook.timeout);
   if (!review) return failed(hook, "failed to call webhook: " + review.error().message());
   auto answer = read_review(*review, uid, mutating);
   if (!answer) return failed(hook, "received invalid webhook response: " + answer.error().message());
@@ -90,10 +92,11 @@ Result<void> settle(Admission& a, const Webhook& hook, Outcome& outcome, std::st
 }
 
 Result<bool> apply_patch(Admission& a, const Webhook& hook, const Resource& as, const json::value& operations, size_t index) {
-  json::value before = served_as(a, *a.object, as);
-  auto patched = machinery::json_patch(before, operations);
+  auto before = served_as(a, *a.object, as);
+  if (!before) return fail(before.error());
+  auto patched = machinery::json_patch(*before, operations);
   if (!patched) return fail(internal_error(patched.error().message()));
-  bool changed = *patched != before;
+  bool changed = *patched != *before;
   std::string where = "webhook.admission.k8s.io/round_" + std::to_string(a.rounds->round) + "_index_" + std::to_string(index);
   json::object note{{"configuration", hook.configuration}, {"webhook", hook.name}};
   note["mutated"] = changed;
@@ -114,8 +117,9 @@ bool exempt(const Admission& a) {
 Result<const Resource*> concerned(const Webhook& hook, const Admission& a) {
   auto as = match(hook.constraints, a);
   if (!as || *as == nullptr || hook.conditions.empty()) return as;
-  Scope scope(a, **as);
-  auto holds = conditions_hold(hook.conditions, scope, a, hook.ignore_failures);
+  auto scope = Scope::create(a, **as);
+  if (!scope) return fail(scope.error());
+  auto holds = conditions_hold(hook.conditions, **scope, a, hook.ignore_failures);
   if (!holds) return fail(holds.error());
   return *holds ? *as : nullptr;
 }

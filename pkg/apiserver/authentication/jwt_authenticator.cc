@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pkg/apiserver/authentication/claim_expressions.h"
 #include "pkg/base/log.h"
 #include "pkg/base/strings.h"
 
@@ -92,21 +93,27 @@ Result<void> JwtAuthenticator::verify(const auth::Jwt& token) {
 
 Result<auth::User> JwtAuthenticator::user_of(const json::value& claims) const {
   auth::User user;
+  const ClaimExpressions* expressions = issuer_.expressions.get();
+  const bool computed = expressions != nullptr && expressions->username != nullptr;
   std::string_view name = json::get_string(json::find(&claims, issuer_.username_claim));
-  if (name.empty()) return refused("parse username claims \"" + issuer_.username_claim + "\": claim not present");
+  if (!computed && name.empty()) return refused("parse username claims \"" + issuer_.username_claim + "\": claim not present");
   // An address that nobody has checked may be anybody's.
-  if (const json::value* verified = json::find(&claims, "email_verified"); issuer_.username_claim == "email" && verified != nullptr && !json::get_bool(verified))
+  if (const json::value* verified = json::find(&claims, "email_verified"); !computed && issuer_.username_claim == "email" && verified != nullptr && !json::get_bool(verified))
     return refused("email not verified");
   user.name = issuer_.username_prefix + std::string(name);
   if (!issuer_.uid_claim.empty()) user.uid = json::get_string(json::find(&claims, issuer_.uid_claim));
   if (!issuer_.groups_claim.empty())
     for (const std::string& group : texts(json::find(&claims, issuer_.groups_claim))) user.groups.push_back(issuer_.groups_prefix + group);
+  if (expressions != nullptr)
+    if (auto done = map_claims(*expressions, claims, user); !done) return refused(done.error().message());
   for (const auto& [claim, wanted] : issuer_.required_claims) {
     const json::value* value = json::find(&claims, claim);
     if (value == nullptr) return refused("required claim " + claim + " not present in ID token");
     if (json::get_string(value) != wanted) return refused("required claim " + claim + " value does not match. Got = " + std::string(json::get_string(value)) + ", want = " + wanted);
   }
   if (std::string_view id = json::get_string(claims, {"jti"}); !id.empty()) user.extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + std::string(id)};
+  if (expressions != nullptr)
+    if (auto done = check_user(*expressions, user); !done) return refused(done.error().message());
   user.groups.push_back("system:authenticated");
   return user;
 }

@@ -2,6 +2,7 @@
 
 #include "pkg/api/selector.h"
 #include "pkg/base/log.h"
+#include "pkg/cel/program.h"
 
 namespace kcube::apiserver {
 namespace {
@@ -68,7 +69,39 @@ json::object review_spec(const auth::Attributes& a) {
   return spec;
 }
 
+// With every member there, so that conditions need not ask.
+json::value WebhookAuthorizer::condition_request(const auth::Attributes& a) {
+  json::object request = review_spec(a);
+  auto fill = [](json::object& object, const char* name, json::value empty) {
+    if (!object.contains(name)) object[name] = std::move(empty);
+  };
+  if (json::value* attributes = request.if_contains("resourceAttributes"))
+    for (const char* name : {"namespace", "verb", "group", "version", "resource", "subresource", "name"}) fill(attributes->get_object(), name, "");
+  fill(request, "groups", json::array());
+  fill(request, "extra", json::object());
+  fill(request, "uid", "");
+  return request;
+}
+
+std::optional<AccessDecision> WebhookAuthorizer::exempt(const auth::Attributes& a) const {
+  json::value request = condition_request(a);
+  cel::Activation activation;
+  activation.set("request", cel::Value::json(request));
+  uint64_t budget = cel::kMatchConditionBudget;
+  std::string failures;
+  for (const auto& condition : config_.conditions) {
+    auto value = condition->evaluate(activation, {.budget = &budget});
+    if (!value) failures += (failures.empty() ? "" : ", ") + ("cel evaluation error: expression '" + condition->source() + "' resulted in error: " + value.error().message());
+    else if (!value->is_true()) return AccessDecision{};   // whatever the others would say
+  }
+  if (failures.empty()) return std::nullopt;
+  log::warn("apiserver", "the conditions of an authorization webhook failed", {{"name", config_.name}, {"error", failures}});
+  return AccessDecision{false, config_.deny_on_failure, failures};
+}
+
 AccessDecision WebhookAuthorizer::decide(const auth::Attributes& a) {
+  if (!config_.conditions.empty())
+    if (auto decision = exempt(a)) return *decision;
   json::object spec = review_spec(a);
   if (config_.version == "v1beta1" && spec.contains("groups")) {
     spec["group"] = std::move(spec["groups"]);   // its name in the old version

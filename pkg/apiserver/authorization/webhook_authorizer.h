@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -22,6 +23,10 @@ class WebhookAuthorizer {
     AccessDecision decision;
     SteadyTime until;
   };
+  // What is said without asking it: its conditions do not all hold. Nothing when it is to be asked.
+  std::optional<AccessDecision> exempt(const auth::Attributes& attributes) const;
+  static json::value condition_request(const auth::Attributes& attributes);
+
   const AuthorizerConfig config_;
   Clock& clock_;
   const ConfiguredWebhook client_;

@@ -134,6 +134,30 @@ Result<json::value> CustomVersion::decode(Call& call, json::value body, bool wit
   return body;
 }
 
+Result<void> CustomVersion::adopt(json::value& object) const {
+  if (!object.is_object()) return fail(Status::internal("expected an object, got " + json::serialize(object)));
+  std::vector<std::string> unknown;
+  make_whole(object);
+  if (auto done = decode_metadata(object.get_object(), "", unknown); !done) return done;
+  prune(object, schema, true, nullptr);
+  if (auto done = decode_embedded(object, schema, "", unknown); !done) return done;
+  apply_defaults(object, schema);
+  return {};
+}
+
+Result<void> CustomVersion::convert(json::value& object) const {
+  if (auto done = owner->convert({&object}, *this); !done) return done;
+  prune(object, schema, true, nullptr);
+  apply_defaults(object, schema);
+  return {};
+}
+
+const Resource* CustomVersion::part(std::string_view subresource) const {
+  if (subresource.empty()) return &main;
+  if (subresource == "status") return has_status ? &status : nullptr;
+  return subresource == "scale" && has_scale ? &scaled : nullptr;
+}
+
 // A configuration to apply has to fit the schema, or nobody could own its fields.
 Status CustomVersion::untyped(const std::string& object, const std::vector<std::string>& problems) const {
   std::string text = "failed to create typed patch object (/" + object + "; " + api_version + ", Kind=" + std::string(info.kind) + "): ";
@@ -212,6 +236,7 @@ std::shared_ptr<const CustomResource> CustomResource::create(const json::value& 
   made->cache_ = cache;
   made->since_ = since;
   for (const json::value& version : json::get_array(json::at(&definition, {"spec", "versions"}))) made->add_version(definition, version);
+  for (const auto& version : made->versions_) version->info.stored_version = made->storage_->name;
   return made;
 }
 

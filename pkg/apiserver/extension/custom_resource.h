@@ -66,6 +66,13 @@ struct CustomVersion {
   // The body of a request, with apiVersion and kind: what the schema does not know is reported as `call` wants it and
   // dropped, defaults are set unless it is a configuration to apply.
   Result<json::value> decode(Call& call, json::value body, bool with_defaults) const;
+  // What someone on the way made of an object of this version: metadata is typed, what the schema does not know goes,
+  // defaults are set. In place.
+  Result<void> adopt(json::value& object) const;
+  // From another version of the definition to this one, pruned and defaulted. In place.
+  Result<void> convert(json::value& object) const;
+  // The resource itself, "status" or "scale"; null when this version has no such subresource.
+  const Resource* part(std::string_view subresource) const;
   Status untyped(const std::string& object, const std::vector<std::string>& problems) const;
   // A stored object as this version shows it: converted, pruned and defaulted where it was written under another schema.
   Result<ObjectPtr> read(const ObjectPtr& stored) const;

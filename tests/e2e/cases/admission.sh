@@ -1,6 +1,18 @@
 # Admission: quotas, the Pod Security Standards, webhooks that cannot be reached, policies in CEL.
 
-setup() { start_cluster -- --disable-agent --enable-admission-plugins AlwaysPullImages; }
+setup() {
+  cat >"$work/admission.yaml" <<'Y'
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: EventRateLimit
+  configuration: {kind: Configuration, limits: [{type: User, qps: 1, burst: 2}]}
+- name: PodNodeSelector
+  configuration: {podNodeSelectorPluginConfig: {clusterDefaultNodeSelector: "", placed: "env=test,x=y1"}}
+Y
+  start_cluster -- --disable-agent --admission-control-config-file "$work/admission.yaml" \
+    --enable-admission-plugins AlwaysPullImages,EventRateLimit,PodNodeSelector,PodTolerationRestriction,NamespaceAutoProvision,OwnerReferencesPermissionEnforcement
+}
 
 # pod NAME NAMESPACE SPEC
 pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: %s}\nspec: %s\n' "$1" "$2" "$3"; }
@@ -18,6 +30,37 @@ case_quota_is_charged_before_the_write() {
   local i; for i in 1 2 3 4 5 6 7 8; do k create configmap "c$i" -n quota >/dev/null 2>&1 & done; wait
   same "$(k get configmaps -n quota --no-headers | wc -l)" 4
   same "$(k get quota q -n quota -o jsonpath='{.status.used.count/configmaps}')" 4
+}
+
+case_a_namespace_says_where_its_pods_go() {
+  k create namespace placed
+  k annotate namespace placed scheduler.alpha.kubernetes.io/node-selector=env=test 'scheduler.alpha.kubernetes.io/defaultTolerations=[{"key":"a","operator":"Exists"}]'
+  k create serviceaccount default -n placed >/dev/null 2>&1 || true
+  create "$(pod a placed '{containers: [{name: c, image: x}], nodeSelector: {x: y1}}')"
+  same "$(field pod '{.spec.nodeSelector}' a -n placed | jq -cS .)" '{"env":"test","x":"y1"}'
+  same "$(field pod '{.spec.tolerations[0].key}' a -n placed)" a
+  has "$(create "$(pod b placed '{containers: [{name: c, image: x}], nodeSelector: {env: prod}}')" || true)" 'pod node label selector conflicts with its namespace node label selector'
+  has "$(create "$(pod b placed '{containers: [{name: c, image: x}], nodeSelector: {z: z}}')" || true)" 'pod node label selector labels conflict with its namespace whitelist'
+}
+
+case_events_are_limited() {
+  k create role writer --verb=create --resource=events; k create rolebinding writer --role=writer --user=loud
+  local i out=
+  for i in 1 2 3; do out+=$(printf '{apiVersion: v1, kind: Event, metadata: {generateName: e}, involvedObject: {namespace: default}}' | k create --as loud -f - 2>&1 || true); done
+  has "$out" '(TooManyRequests): error when creating "STDIN": limit reached on type User for key loud'
+}
+
+case_owners_are_named_by_those_who_may() {
+  k create role editor --verb=create,get,patch --resource=configmaps; k create rolebinding editor --role=editor --user=editor
+  k create configmap owner; k create configmap child
+  local patch="{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"owner\",\"uid\":\"$(field configmap '{.metadata.uid}' owner)\"}]}}"
+  refused "cannot set an ownerRef on a resource you can't delete" k patch configmap child --as editor --type merge -p "$patch"
+  k patch configmap child --type merge -p "$patch"
+}
+
+case_a_missing_namespace_is_made() {
+  k create configmap first -n made
+  same "$(field namespace '{.status.phase}' made)" Active
 }
 
 case_pod_security_refuses_and_warns() {
@@ -41,6 +84,20 @@ case_unreachable_webhooks() {
   k patch validatingwebhookconfiguration h --type=json -p '[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]'
   k create configmap a -n hooked
   k delete validatingwebhookconfiguration h
+}
+
+case_policies_are_checked_against_the_kinds_they_name() {
+  create 'apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: typo}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE], resources: [deployments]}]}
+  variables: [{name: first, expression: "object.spec.template.spec.containers[0]"}]
+  validations: [{expression: "object.spec.replica <= 5"}, {expression: "variables.first.image != \"\"", messageExpression: "object.metadata.nam"}]'
+  eventually 10 equals 1 field validatingadmissionpolicy '{.status.observedGeneration}' typo
+  same "$(field validatingadmissionpolicy '{.status.typeChecking.expressionWarnings[*].fieldRef}' typo)" 'spec.validations[0].expression spec.validations[1].messageExpression'
+  has "$(field validatingadmissionpolicy '{.status.typeChecking.expressionWarnings[0].warning}' typo)" "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'replica'"
+  k delete validatingadmissionpolicy typo
 }
 
 case_policies() {

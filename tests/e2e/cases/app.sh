@@ -285,7 +285,7 @@ case_jobs_and_daemon_sets() {
 
 memory_limit() { k exec "$1" -- sh -c "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"; }
 
-# Resources of a running pod change without a restart; what the node does not have is said to be infeasible.
+# Resources of a running pod change without a restart; what no node like this has is refused, what others have of it is waited for.
 case_resize_in_place() {
   k apply -f - <<'Y'
 apiVersion: v1
@@ -304,11 +304,16 @@ Y
   k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"limits":{"memory":"48Mi"},"requests":{"cpu":"60m"}}}]}}'
   eventually 10 equals "48Mi 60m 0" field pod/grows '{.status.containerStatuses[0].resources.limits.memory} {.status.containerStatuses[0].allocatedResources.cpu} {.status.containerStatuses[0].restartCount}'
   same "$(memory_limit grows)" $((48 << 20))
-  k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"900"},"limits":{"cpu":"900"}}}]}}'
-  eventually 10 equals "Infeasible 60m" field pod/grows '{.status.conditions[?(@.type=="PodResizePending")].reason} {.status.containerStatuses[0].allocatedResources.cpu}'
+  refused "node didn't have enough allocatable resources: cpu, requested: 900000, allocatable: " \
+    k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"900"},"limits":{"cpu":"900"}}}]}}'
+  k run fills --image=kcube.io/busybox:1 --overrides='{"spec":{"terminationGracePeriodSeconds":0,"containers":[{"name":"fills","image":"kcube.io/busybox:1","command":["sleep","1000"],"resources":{"requests":{"cpu":"50m"}}}]}}'
+  ready pod/fills
+  local all; all=$(field node '{.status.allocatable.cpu}' "$(field pod '{.spec.nodeName}' grows)")
+  k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"'"$all"'"},"limits":{"cpu":"'"$all"'"}}}]}}'
+  eventually 10 equals "Deferred 60m" field pod/grows '{.status.conditions[?(@.type=="PodResizePending")].reason} {.status.containerStatuses[0].allocatedResources.cpu}'
   k patch pod grows --subresource resize -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"60m"},"limits":{"cpu":"100m"}}}]}}'
   eventually 10 equals "" field pod/grows '{.status.conditions[?(@.type=="PodResizePending")].reason}'
-  k delete pod grows
+  k delete pod grows fills
 }
 
 # An image as a volume, also with the policy that would ask a registry: it was loaded by hand.

@@ -56,6 +56,8 @@ apply_crontab() { crontab "$@" | k apply -f -; }
 case_a_definition_is_found_and_explained() {
   has "$(k api-resources --api-group=stable.example.com)" "CronTab"
   has "$(k get --raw /apis/stable.example.com)" '"preferredVersion":{"groupVersion":"stable.example.com/v1"'
+  # Of stable.example.com/v1/CronTab: storage migrators tell by it in which version objects are written.
+  same "$(k get --raw /apis/stable.example.com/v1beta1 | jq -r '.resources[0].storageVersionHash')" "$(printf stable.example.com/v1/CronTab | openssl dgst -sha256 -binary | head -c 8 | base64)"
   has "$(k explain crontab.spec.cronSpec)" "When to run."
   has "$(k explain ct)" "A table of what to run when."
 }
@@ -112,6 +114,17 @@ case_they_survive_a_restart() {
   lab up
   same "$(field ct/a '{.spec.replicas}')" 5
   k patch ct a --type merge -p '{"spec":{"replicas":6}}'
+}
+
+case_a_quota_counts_them() {
+  k create namespace counted; k create quota q -n counted --hard=count/crontabs.stable.example.com=2
+  local used='{.status.used.count/crontabs\.stable\.example\.com}'
+  eventually 10 equals 0 field quota "$used" q -n counted
+  apply_crontab a 'cronSpec: x' counted; apply_crontab b 'cronSpec: x' counted
+  refused 'exceeded quota: q, requested: count/crontabs.stable.example.com=1, used: count/crontabs.stable.example.com=2, limited: count/crontabs.stable.example.com=2' apply_crontab c 'cronSpec: x' counted
+  k delete crontab a -n counted
+  eventually 10 equals 1 field quota "$used" q -n counted
+  apply_crontab c 'cronSpec: x' counted
 }
 
 case_names_that_are_taken_are_not_accepted() {

@@ -1,9 +1,8 @@
 # Identity that comes from outside: an OpenID Connect issuer and webhooks for tokens, access and audit events.
+source "$root/tests/e2e/identity_lib.sh"
 
 setup() {
-  mkdir -p "$work/etc"
-  openssl genrsa -out "$work/etc/oidc.key" 2048
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/etc/tls.key" -out "$work/etc/tls.crt" -days 30 -subj /CN=outside -addext 'subjectAltName=IP:10.99.0.1'
+  make_outside_keys
   for hook in token access audit; do webhook_kubeconfig $hook > "$work/etc/$hook.conf"; done
   echo '{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"oidc:carol","namespace":"*","resource":"pods","apiGroup":"*","readonly":true}}' > "$work/etc/abac.jsonl"
   printf 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, users: ["oidc:carol"]}]\n' > "$work/etc/policy.yaml"
@@ -11,38 +10,10 @@ setup() {
     --oidc-groups-claim teams --oidc-groups-prefix oidc: --oidc-required-claim level=high --authentication-token-webhook-config-file "$work/etc/token.conf" --authentication-token-webhook-version v1 \
     --authorization-mode Node,Webhook,RBAC,ABAC --authorization-webhook-config-file "$work/etc/access.conf" --authorization-webhook-version v1 --authorization-policy-file "$work/etc/abac.jsonl" \
     --audit-policy-file "$work/etc/policy.yaml" --audit-webhook-config-file "$work/etc/audit.conf" --kube-apiserver-arg=anonymous-auth=false
-  nsenter --net="/run/netns/kcl-$lab_name-1" -- python3 "$root/tests/e2e/identity_server.py" 7444 "$work/etc/tls.crt" "$work/etc/tls.key" "$work/etc/oidc.key" "$work" >"$work/server.out" 2>&1 &
-  echo $! > "$work/server.pid"
-  eventually 10 on_host 1 curl -skf https://10.99.0.1:7444/keys
+  start_outside
 }
 
-teardown() { [[ -e $work/server.pid ]] && kill "$(cat "$work/server.pid")"; }
-
-webhook_kubeconfig() {
-  cat <<Y
-apiVersion: v1
-kind: Config
-clusters: [{name: hook, cluster: {server: "https://10.99.0.1:7444/$1", certificate-authority: $work/etc/tls.crt}}]
-users: [{name: api, user: {token: from-the-api-server}}]
-contexts: [{name: c, context: {cluster: hook, user: api}}]
-current-context: c
-Y
-}
-
-url64() { base64 -w0 | tr '+/' '-_' | tr -d =; }
-# make_token CLAIMS...: more or other claims as jq takes them, signed by the issuer's key.
-make_token() {
-  local head body
-  head=$(printf '{"alg":"RS256","kid":"k1"}' | url64)
-  body=$(jq -cn --argjson now "$(date +%s)" '{iss:"https://10.99.0.1:7444",aud:"kcube",exp:($now+600),iat:$now,name:"carol",teams:["blue","red"],level:"high"} * '"${1:-{\}}" | tr -d '\n' | url64)
-  echo "$head.$body.$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -sign "${2:-$work/etc/oidc.key}" | url64)"
-}
-
-api() { on_host 1 curl -sk "$@"; }
-server_url() { k config view -o 'jsonpath={.clusters[0].cluster.server}'; }
-as_token() { local token=$1 path=$2; shift 2; api -H "Authorization: Bearer $token" "$@" "$(server_url)$path"; }
-code_of() { as_token "$1" "$2" -o /dev/null -w '%{http_code}'; }
-whoami() { as_token "$1" /apis/authentication.k8s.io/v1/selfsubjectreviews -H 'Content-Type: application/json' -d '{}'; }
+teardown() { stop_outside; }
 
 case_a_token_of_the_issuer_is_believed() {
   k create clusterrolebinding reviews --clusterrole=system:basic-user --group=oidc:blue --group=hook-users

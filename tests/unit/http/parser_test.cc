@@ -35,6 +35,12 @@ TEST(RequestParser, ReadsTargetQueryAndHeaders) {
   EXPECT_TRUE(head.keep_alive);
 }
 
+TEST(RequestParser, ASwitchIsOnUnlessItSaysNo) {
+  auto query = parsed("GET /a?watch=True&follow=&stdin&tty=FALSE&stderr=0&stdout=1 HTTP/1.1\r\nHost: h\r\n\r\n").request.query;
+  for (const char* on : {"watch", "follow", "stdin", "stdout"}) EXPECT_TRUE(query.flag(on)) << on;
+  for (const char* off : {"tty", "stderr", "absent"}) EXPECT_FALSE(query.flag(off)) << off;
+}
+
 TEST(RequestParser, AcceptsLongQueriesAndEveryMethod) {
   std::string query(100000, 'q');
   EXPECT_EQ(parsed("GET /a?c=" + query + " HTTP/1.1\r\nHost: h\r\n\r\n").request.query.get("c").size(), query.size());

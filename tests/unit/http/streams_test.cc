@@ -151,6 +151,10 @@ TEST_F(Streams, WebSocketPortForwardChannelsCarryThePort) {
   EXPECT_EQ(seen[0].substr(0, 2), (std::string{static_cast<char>(port), static_cast<char>(port >> 8)}));
   EXPECT_EQ(seen[1], seen[0].substr(0, 2));
   EXPECT_EQ(seen[3].substr(0, 2), std::string("\1\0", 2));
+  // Both ends are through, though the client has not said that it is.
+  std::pair<int, std::string> last;
+  while ((last = client.frame()).first == 2) {}
+  EXPECT_EQ(last, std::pair(8, std::string("\x03\xe8")));
 }
 
 TEST_F(Streams, MessagesFlowAsTheSubprotocolSays) {

@@ -65,7 +65,10 @@ jwt:
   EXPECT_EQ(o->anonymous_paths, std::vector<std::string>{"/healthz"});
   EXPECT_EQ(o->jwt_issuers[0].audiences.size(), 2U);
   EXPECT_EQ(o->jwt_issuers[0].uid_claim, "u");
-  EXPECT_NE(problem({{"authentication-config", {with("b", head + "jwt: [{issuer: {url: 'https://i', audiences: [a]}, claimMappings: {username: {expression: claims.sub}}}]")}}}), "");
+  auto computed = read_security_flags({{"authentication-config", {with("b", head + "jwt: [{issuer: {url: 'https://i', audiences: [a]}, claimMappings: {username: {expression: claims.sub}}}]")}}});
+  ASSERT_TRUE(computed) << computed.error().message();
+  EXPECT_TRUE(computed->jwt_issuers[0].expressions);
+  EXPECT_NE(problem({{"authentication-config", {with("c", head + "jwt: [{issuer: {url: 'https://i', audiences: [a]}, claimMappings: {username: {expression: claims.sub, prefix: x}}}]")}}}), "");
 }
 
 TEST_F(SecurityFlags, AuthorizationModesMakeAChain) {
@@ -90,6 +93,13 @@ TEST_F(SecurityFlags, AuthorizationConfiguration) {
   EXPECT_TRUE(o->authorizers[1].deny_on_failure);
   EXPECT_EQ(o->authorizers[1].webhook->url, "https://h");
   EXPECT_NE(problem({{"authorization-config", {with("b", head)}}, {"authorization-mode", {"RBAC"}}}), "");
+  auto conditional = [&](const std::string& expression) {
+    return head + "- {type: Webhook, name: hook, webhook: {failurePolicy: Deny, subjectAccessReviewVersion: v1, connectionInfo: {type: KubeConfigFile, kubeConfigFile: " + hook + "}, matchConditions: [{expression: '" + expression + "'}]}}\n";
+  };
+  auto c = read_security_flags({{"authorization-config", {with("c", conditional("request.user == \"a\""))}}});
+  ASSERT_TRUE(c) << c.error().message();
+  EXPECT_EQ(c->authorizers[1].conditions.size(), 1U);
+  EXPECT_EQ(problem({{"authorization-config", {with("d", conditional("1"))}}}), "--authorization-config: authorizers[].webhook.matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool");
 }
 
 TEST_F(SecurityFlags, MistakesAreOneLine) {
