@@ -304,6 +304,9 @@ class SchemaLoader {
     KCUBE_CHECK(it != by_short_.end());
     f.field.kind = pending_[it->second].type.scalar;
     f.field.type = placed[it->second];
+    // Go writes every struct that no pointer leads to.
+    const bool is_struct = f.field.kind == FieldKind::message && f.field.shape == Shape::single && !pending_[it->second].fields.empty();
+    if (is_struct && !f.field.pointer && f.field.default_json.empty() && f.field.name != "metadata") f.field.default_json = "{}";
   }
 
   void link_resources() {

@@ -64,6 +64,7 @@ class Engine {
   // `stored` is `old` as it lies in the store, which differs for custom resources in other versions.
   Result<Written> write_once(Call& call, const ObjectPtr& old, const ObjectPtr& stored, json::value fresh, bool apply);
   Result<Written> create_named(Call& call, json::value& object, bool apply);
+  void track_fields(Call& call, json::value& object, const json::value* old) const;
   Result<void> settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply);
   Result<Written> commit(Call& call, const json::value& object, uint64_t expected, bool removal);
   Result<Written> commit_stored(Call& call, const json::value& object, uint64_t expected, bool removal);

@@ -300,7 +300,7 @@ void Router::handle(http::Request& request, std::unique_ptr<http::Responder> res
 void Router::resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
   const Resource& r = *call.resource;
   if (r.custom != nullptr && r.custom->owner->terminating() && info.verb == "create")
-    return respond_status(*responder, Status(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"));
+    return respond_status(*responder, Status(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"), call.warnings);
   if (r.custom != nullptr && !r.custom->warning.empty()) call.warn(r.custom->warning);
   if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
   bool needs_namespace = r.namespaced() && call.ns.empty();
@@ -316,15 +316,15 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
 
 void Router::read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
   auto accepted = negotiate(request, *call.resource);
-  if (!accepted) return respond_status(*responder, accepted.error());
+  if (!accepted) return respond_status(*responder, accepted.error(), call.warnings);
   // A GET of one object with ?watch is a watch of that name.
   bool watch = info.verb == "watch" || (info.verb == "get" && is_true(request.query.get("watch")) && call.resource->subresource().empty());
   if (watch && call.resource->cache != nullptr) {
     auto spec = read_watch(call, request.query, s_.core.cache.revision());
-    if (!spec) return respond_status(*responder, spec.error());
+    if (!spec) return respond_status(*responder, spec.error(), call.warnings);
     const auto* custom = call.resource->custom;
     Hub& hub = custom != nullptr && custom->owner->converts_by_webhook() ? s_.converting : s_.hub;
-    return serve_watch(hub, std::move(*spec), call.resource, *accepted, s_.core.clock, request, std::move(responder));
+    return serve_watch(hub, std::move(*spec), call.resource, *accepted, call.warnings, s_.core.clock, request, std::move(responder));
   }
   auto now = s_.core.clock.now();
   if (info.verb == "list") {
@@ -339,13 +339,13 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
 
 void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
   auto accepted = negotiate(request, *call.resource);
-  if (!accepted) return respond_status(responder, accepted.error());
+  if (!accepted) return respond_status(responder, accepted.error(), call.warnings);
   // Reviews and the like are answers, not objects: there is no table of them.
   if (accepted->form == Form::table && Reviews::handles(*call.resource))
-    return respond_status(responder, api::not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
+    return respond_status(responder, api::not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf"), call.warnings);
   bool patch = info.verb == "patch";
   std::string_view kind = patch ? "PatchOptions" : info.verb == "create" ? "CreateOptions" : "UpdateOptions";
-  if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error());
+  if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error(), call.warnings);
   Result<client::PatchType> type = client::PatchType::merge;
   Result<json::value> body = nullptr;
   bool force = is_true(request.query.get("force"));
@@ -353,9 +353,9 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
     type = patch_type(request.headers.get("Content-Type"));
     if (call.resource->custom != nullptr && (!type || *type == client::PatchType::strategic))
       type = fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"));
-    if (!type) return respond_status(responder, type.error());
+    if (!type) return respond_status(responder, type.error(), call.warnings);
     bool apply = *type == client::PatchType::apply;
-    auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)})); };
+    auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)}), call.warnings); };
     if (apply && request.query.get("fieldManager").empty()) return refuse(api::field_required("fieldManager", "is required for apply patch"));
     if (!apply && request.query.has("force")) return refuse(api::field_forbidden("force", "may not be specified for non-apply patch"));
     body = machinery::parse_body(apply ? "application/yaml" : "application/json", request.body);
@@ -363,7 +363,7 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
   } else {
     body = read_body(call, request);
   }
-  if (!body) return respond_status(responder, body.error());
+  if (!body) return respond_status(responder, body.error(), call.warnings);
   if (info.verb == "create" && Reviews::handles(*call.resource)) {
     auto answer = s_.reviews.create(call, std::move(*body));
     tell_audit(call);
@@ -379,15 +379,17 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
 
 void Router::remove(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
   auto accepted = negotiate(request, *call.resource);
-  if (!accepted) return respond_status(responder, accepted.error());
-  if (auto done = read_options(call, request, "DeleteOptions"); !done) return respond_status(responder, done.error());
+  if (!accepted) return respond_status(responder, accepted.error(), call.warnings);
+  if (auto done = read_options(call, request, "DeleteOptions"); !done) return respond_status(responder, done.error(), call.warnings);
   auto deletion = read_deletion(call, request);
-  if (!deletion) return respond_status(responder, deletion.error());
+  if (!deletion) return respond_status(responder, deletion.error(), call.warnings);
+  if (call.resource->strategy->warns_of_orphans && deletion->propagation.empty())
+    call.warn("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
   auto now = s_.core.clock.now();
   if (info.verb == "deletecollection") {
     auto removed = s_.engine.remove_collection(call, *deletion, read_list_query(request.query));
     tell_audit(call);
-    if (!removed) return respond_status(responder, removed.error());
+    if (!removed) return respond_status(responder, removed.error(), call.warnings);
     ListPage page;
     page.items = std::move(*removed);
     page.revision = s_.core.cache.revision();

@@ -168,7 +168,7 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   return spec;
 }
 
-void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Accepted& accepted, Clock& clock, const http::Request& request,
+void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Accepted& accepted, const std::vector<std::string>& warnings, Clock& clock, const http::Request& request,
                  std::unique_ptr<http::Responder> responder) {
   if (http::wants_websocket(request)) {
     auto channel = http::accept_message_stream(request, std::move(responder), true);
@@ -178,6 +178,7 @@ void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Ac
   http::Headers headers;
   headers.add("Content-Type", media_type(accepted));
   headers.add("Cache-Control", "no-cache, private");
+  add_warnings(headers, warnings);
   auto stream = responder->stream(200, std::move(headers));
   auto departure = std::make_shared<Departure>();
   stream->on_close([departure] {

@@ -198,7 +198,7 @@ class Checker {
     // 2.0 is an integer to Kubernetes' decoder; 2.5 is not.
     if (value.is_double()) {
       double d = value.get_double();
-      if (d != std::floor(d) || std::abs(d) > 9e18) return mismatch("number " + json::serialize(value), owner, path, go);
+      if (d != std::floor(d) || std::abs(d) > 9e18) return mismatch("number " + number_text(value), owner, path, go);
       value = static_cast<int64_t>(d);
     }
     // Values made in this process may be unsigned.
@@ -224,6 +224,8 @@ class Checker {
     }
     size_t bad = 0;
     while (bad < text.size() && (std::isalnum(static_cast<unsigned char>(text[bad])) || text[bad] == '+' || text[bad] == '/')) ++bad;
+    // Padding is met where a group may end; what comes after the last group is what is wrong.
+    if (size_t end = text.find_first_not_of('=', bad); bad % 4 >= 2 && end != std::string_view::npos && end == (bad + 3) / 4 * 4) bad = end;
     return fail(Status::bad_request("illegal base64 data at input byte " + std::to_string(bad)));
   }
 

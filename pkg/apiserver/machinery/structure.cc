@@ -12,13 +12,13 @@ using api::Shape;
 
 std::string member_element(std::string_view name) { return "f:" + std::string(name); }
 
-// Members that a Go struct always has, so that they never count as added: see defaults.schema.
+// Members that a Go struct always has, so that they never count as added.
 bool always_there(const Place& parent, std::string_view name) {
   if (parent.kind != Place::Kind::object) return false;
   const Field* field = parent.type->field(name);
   if (field == nullptr) return false;
   if (field->shape != Shape::single) return field->required;
-  return field->kind == FieldKind::message && (name == "metadata" || field->default_json.starts_with('{'));
+  return field->kind == FieldKind::message && !field->pointer;
 }
 
 struct Member {
@@ -88,6 +88,7 @@ void compare_members(const Place& place, const json::value* before, const json::
 void compare_into(const Place& place, const json::value* before, const json::value* after, bool phantom, FieldSet& added, FieldSet& modified, FieldSet& removed) {
   if (before == nullptr && after == nullptr) return;
   if (before == nullptr) {
+    if (phantom && after->is_object() && after->get_object().empty()) return;
     if (phantom && composite(place, *after)) return compare_members(place, nullptr, after, true, added, modified, removed);
     added = whole(place, *after);
     return;

@@ -135,7 +135,9 @@ bool Cursor::between(int64_t low, int64_t high) const {
 
 bool Cursor::unchanged(const json::value* old, std::string_view detail) const {
   if (same(value_, old)) return true;
-  invalid(value_ == nullptr ? json::value("") : *value_, detail);
+  // What Go shows for an absent map, list or pointer is null.
+  const bool was_composite = old != nullptr && (old->is_object() || old->is_array());
+  invalid(value_ != nullptr ? *value_ : was_composite ? json::value(nullptr) : json::value(""), detail);
   return false;
 }
 

@@ -95,6 +95,15 @@ Result<void> approve_csr(json::object& object, const json::object& old, Write& w
   return {};
 }
 
+// One without a name gets one, with which nothing else would make do.
+Result<void> create_limit_range(json::object& object, Write& write) {
+  json::object& metadata = json::ensure_object(object, "metadata");
+  if (!json::get_string(metadata.if_contains("name")).empty()) return {};
+  write.call.name = new_uuid();
+  metadata["name"] = write.call.name;
+  return {};
+}
+
 Result<void> create_volume(json::object& object, Write&) {
   object["status"] = json::object{{"phase", "Pending"}};
   return {};
@@ -218,8 +227,9 @@ const Strategy kCsrStrategy{.has_status = true, .prepare_create = create_csr, .p
 const Strategy kPersistentVolumeStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_persistent_volume};
 const Strategy kPersistentVolumeClaimStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_volume};
 const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
-const Strategy kEventStrategy{.creates_on_update = true};
-const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .prepare_create = create_job};
+const Strategy kEventStrategy{.creates_on_update = true, .collects_garbage = false};
+const Strategy kLimitRangeStrategy{.creates_on_update = true, .prepare_create = create_limit_range};
+const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .warns_of_orphans = true, .prepare_create = create_job};
 const Strategy kApiServiceStrategy{.has_status = true, .prepare_create = create_api_service};
 const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
 
