@@ -139,6 +139,8 @@ class SchemaLoader {
       else if (w == "set") field.list_type = ListType::set;
       else if (w == "granular") field.granular = true;
       else if (w == "pointer") field.pointer = true;
+      else if (w.starts_with("go=")) field.go_name = w.substr(3);
+      else if (w.starts_with("in=")) field.inside = w.substr(3);
       else if (w.starts_with("map(")) {
         field.list_type = ListType::map;
         pending.keys = split(w.substr(4, w.size() - 5), ',');
