@@ -154,7 +154,7 @@ Cause field_type_invalid(std::string field, const json::value& value, std::strin
 bool is_generic(const Status& status) {
   constexpr std::string_view kTexts[] = {"the server could not find the requested resource", "the server does not allow this method on the requested resource",
                                          "the server rejected our request due to an error in our request", "415: Unsupported Media Type"};
-  return std::ranges::find(kTexts, status.message()) != std::end(kTexts) || status.message().starts_with("406: Not Acceptable");
+  return std::ranges::find(kTexts, status.message()) != std::end(kTexts) || status.message().starts_with("406: Not Acceptable") || status.message().starts_with("forbidden: User ");
 }
 
 json::value to_json(const Status& status) {

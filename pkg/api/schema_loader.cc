@@ -308,6 +308,8 @@ class SchemaLoader {
     f.field.type = placed[it->second];
     // Go writes every struct that no pointer leads to.
     const bool is_struct = f.field.kind == FieldKind::message && f.field.shape == Shape::single && !pending_[it->second].fields.empty();
+    const bool is_time = (f.field.kind == FieldKind::time || f.field.kind == FieldKind::micro_time) && f.field.shape == Shape::single;
+    if (is_time && !f.field.pointer && f.field.default_json.empty()) f.field.default_json = "null";
     if (is_struct && !f.field.pointer && f.field.default_json.empty() && f.field.name != "metadata") f.field.default_json = "{}";
   }
 

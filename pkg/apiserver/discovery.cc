@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "pkg/api/json.h"
+#include "pkg/apiserver/conversion.h"
+#include "pkg/auth/auth.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
@@ -72,6 +74,12 @@ std::string full_name(const ResourceInfo& r) {
 
 bool foreign_kind(const ResourceInfo& r) { return r.kind_group != r.group || r.kind_version != r.version; }
 
+// Tells versions apart in which objects are stored.
+std::string storage_hash(const ResourceInfo& r) {
+  const ResourceInfo& stored = r.custom ? r : *storage_version(api::Schema::builtin(), r);
+  return base64_encode(auth::sha256(std::string(stored.group) + "/" + std::string(stored.version) + "/" + std::string(r.kind)).substr(0, 8));
+}
+
 std::string resource_list(const Group& g, const Version& v) {
   json::array resources;
   for (const ResourceInfo* r : v.resources) {
@@ -84,10 +92,15 @@ std::string resource_list(const Group& g, const Version& v) {
     one["verbs"] = texts(r->verbs);
     if (!r->short_names.empty()) one["shortNames"] = texts(r->short_names);
     if (!r->categories.empty()) one["categories"] = texts(r->categories);
+    if (r->subresource.empty() && r->has_verb("watch")) one["storageVersionHash"] = storage_hash(*r);
     resources.push_back(std::move(one));
   }
   std::string gv = g.name.empty() ? std::string(v.name) : std::string(g.name) + "/" + std::string(v.name);
-  return json::serialize(json::object{{"kind", "APIResourceList"}, {"apiVersion", "v1"}, {"groupVersion", gv}, {"resources", std::move(resources)}});
+  json::object list{{"kind", "APIResourceList"}};
+  if (!g.name.empty()) list["apiVersion"] = "v1";   // the oldest group does not say
+  list["groupVersion"] = gv;
+  list["resources"] = std::move(resources);
+  return json::serialize(std::move(list));
 }
 
 json::object group_json(const Group& g) {

@@ -8,6 +8,7 @@
 #include "pkg/apiserver/conversion.h"
 #include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/machinery/apply.h"
+#include "pkg/apiserver/machinery/configuration.h"
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/machinery/patch.h"
 #include "pkg/apiserver/machinery/validation.h"
@@ -28,7 +29,7 @@ json::object& metadata_of(json::object& object) { return json::ensure_object(obj
 machinery::ApplyOptions manager_options(const Call& call, SystemTime now, bool force) {
   std::string sub(call.resource->subresource());
   return {call.field_manager, force, sub, call.resource->main->api_version(), now,
-          call.resource->custom == nullptr || call.resource->strategy->has_status};
+          call.resource->custom == nullptr || call.resource->strategy->has_status, call.resource->strategy->tracks_spec};
 }
 
 // What the server alone decides: taken over from the object as it is.
@@ -95,6 +96,38 @@ Result<void> check_identity(const Call& call, const json::object& object) {
 }
 
 bool is_namespace(const Resource& r) { return r.stored->group.empty() && r.stored->resource == "namespaces"; }
+
+// An object at a URL says its own name.
+Result<void> check_named(const Call& call, const json::object& object) {
+  if (call.name.empty() || !json::get_string(json::find(object.if_contains("metadata"), "name")).empty()) return {};
+  return fail(Status::bad_request("the name of the object (" + call.name + " based on URL) was undeterminable: name must be provided"));
+}
+
+// A configuration is of the very kind, and fits it.
+Result<void> check_configuration(const Call& call, const json::value& config) {
+  const api::ResourceInfo& info = *call.resource->info;
+  if (!config.is_object()) {
+    const char* what = config.is_array() ? "array" : config.is_string() ? "string" : config.is_bool() ? "bool" : "number";
+    return fail(Status::bad_request("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal " + std::string(what) + " into Go value of type map[string]interface {}"));
+  }
+  std::string kind(json::get_string(config, {"kind"})), version(json::get_string(config, {"apiVersion"}));
+  std::string shown = (version.find('/') == std::string::npos ? "/" : "") + version + ", Kind=" + kind;
+  std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
+  if (kind != info.kind || version != wanted) return fail(Status::bad_request("invalid object type: " + shown));
+  if (call.resource->custom != nullptr) return {};
+  std::string problem = machinery::configuration_problem(config, *info.type);
+  if (problem.empty()) return {};
+  return fail(Status(500, "", "failed to create typed patch object (" + std::string(json::get_string(config, {"metadata", "namespace"})) + "/" +
+                                  std::string(json::get_string(config, {"metadata", "name"})) + "; " + shown + "): " + problem));
+}
+
+// What a patch made is no object of the kind.
+Status unusable(const json::value& patched, const Status& why) {
+  std::string text = why.message();
+  constexpr std::string_view kHandled = " cannot be handled as a ";
+  if (size_t at = text.find(kHandled); at != std::string::npos) text = text.substr(text.find(": ", at) + 2);
+  return api::invalid("", "", "", {api::field_invalid("patch", json::value(json::serialize(patched)), text)});
+}
 
 // Preconditions of a deletion; about the kind, not the resource.
 Result<void> check_deletion(const Call& call, const api::Object& old, const DeleteOptions& deletion) {
@@ -339,6 +372,7 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     else machinery::apply_defaults(*r.stored, object);
   };
   apply_defaults();
+  if (r.strategy->normalize != nullptr && r.subresource().empty()) r.strategy->normalize(object.get_object(), old == nullptr);
   // What admission and the strategy change further is nobody's.
   if (!apply && r.stored->type != nullptr) track_fields(call, object, old);
   if (auto done = mutate(admission); !done) return done;
@@ -453,6 +487,7 @@ Result<Written> Engine::create(Call& call, json::value body) {
 Result<Written> Engine::update(Call& call, json::value body) {
   auto decoded = decode_whole(call, std::move(body));
   if (!decoded) return fail(decoded.error());
+  if (auto done = check_named(call, decoded->get_object()); !done) return fail(done.error());
   if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
   const Resource& r = *call.resource;
   if (r.subresource() == "scale") {
@@ -486,6 +521,9 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       case client::PatchType::merge: patched = machinery::merge_patch(view, patch); break;
       case client::PatchType::strategic: patched = machinery::strategic_merge_patch(view, patch, *shape); break;
       case client::PatchType::apply: {
+        if (auto done = check_configuration(call, patch); !done) return fail(done.error());
+        if (std::string_view uid = json::get_string(patch, {"metadata", "uid"}); !old && !uid.empty())
+          return fail(api::conflict(r.group(), r.resource(), call.name, "uid mismatch: the provided object specified uid " + std::string(uid) + ", and no existing object was found"));
         auto config = decode(call, patch, machinery::Empty::keep);
         if (!config) return fail(config.error());
         if (auto done = check_identity(call, config->get_object()); !done) return fail(done.error());
@@ -494,8 +532,19 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       }
     }
     if (!patched) return fail(patched.error());
-    auto decoded = decode(call, std::move(*patched));
-    if (!decoded) return fail(decoded.error());
+    const bool plain = type == client::PatchType::json || type == client::PatchType::merge;
+    if (plain && r.custom == nullptr && patched->is_object()) {
+      json::object& made = patched->get_object();
+      if (!made.contains("kind")) made["kind"] = json::key(r.info->kind);
+      if (!made.contains("apiVersion")) made["apiVersion"] = json::find(&view, "apiVersion") == nullptr ? json::value("") : *json::find(&view, "apiVersion");
+    }
+    auto decoded = decode(call, *patched);
+    if (!decoded) return fail(plain && r.custom == nullptr ? unusable(*patched, decoded.error()) : decoded.error());
+    if (auto done = check_named(call, decoded->get_object()); !done) return fail(done.error());
+    if (std::string_view uid = json::get_string(*decoded, {"metadata", "uid"}); old && !uid.empty() && uid != old->uid()) {
+      Cause cause = api::field_invalid("metadata.uid", json::value(json::key(uid)), "field is immutable");
+      return fail(api::invalid(r.stored->kind_group, r.stored->kind, call.name, {cause, cause}));
+    }
     if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
     if (r.subresource() == "scale") return from_scale(r, old->value(), *decoded);
     if (r.converted) convert(*decoded, *r.main, *r.stored);

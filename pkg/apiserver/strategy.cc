@@ -16,7 +16,7 @@ constexpr Strategy kStatusAlone{.has_status = true, .metadata_by_status = false}
 constexpr Strategy kStatusAloneAndGeneration{.has_status = true, .has_generation = true, .metadata_by_status = false};
 constexpr Strategy kClaim{.has_status = true, .metadata_by_status = false, .returns_deleted = true};
 constexpr Strategy kDevices{.has_generation = true, .returns_deleted = true};
-constexpr Strategy kWorkload{.has_status = true, .has_generation = true, .labels_by_status = false};
+constexpr Strategy kWorkload{.has_status = true, .has_generation = true};
 constexpr Strategy kReplicationController{.has_status = true, .has_generation = true, .orphans_by_default = true};
 constexpr Strategy kReturnsDeleted{.returns_deleted = true};
 constexpr Strategy kPodTemplate{.has_generation = true, .returns_deleted = true};

@@ -149,15 +149,17 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   std::string_view version = query.get("resourceVersion");
   auto revision = parse_int<uint64_t>(version.empty() ? "0" : version);
   auto refuse = [](Cause cause) { return fail(api::invalid("meta.k8s.io", "ListOptions", "", {std::move(cause)})); };
-  if (!revision) return refuse(api::field_invalid("resourceVersion", json::value(json::key(version)), "strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
   spec.bookmarks = query.get("allowWatchBookmarks") == "true" || query.get("allowWatchBookmarks") == "1";
   std::string_view initial = query.get("sendInitialEvents"), match = query.get("resourceVersionMatch");
-  if (initial == "true" || initial == "1") {
-    if (match != "NotOlderThan") return refuse(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+  const bool wanted = !initial.empty() && initial != "false" && initial != "0";
+  if (!initial.empty() && match != "NotOlderThan") return refuse(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+  if (!match.empty() && initial.empty())
+    return refuse(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+  if (!revision)
+    return fail(Status(500, "", "resourceVersion: Invalid value: \"" + std::string(version) + "\": strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
+  if (wanted) {
     spec.initial_state = true;
     spec.initial_end = spec.bookmarks;
-  } else if (!match.empty() && initial.empty()) {
-    return refuse(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
   } else {
     spec.initial_state = *revision == 0 && initial.empty();
   }

@@ -90,6 +90,10 @@ void Cursor::not_supported(std::initializer_list<std::string_view> supported) co
   causes_->push_back(api::field_not_supported(path_, value_ == nullptr ? json::value("") : *value_, supported));
 }
 
+void Cursor::not_supported(const json::value& shown, std::initializer_list<std::string_view> supported) const {
+  causes_->push_back(api::field_not_supported(path_, shown, supported));
+}
+
 void Cursor::too_long(size_t limit) const { causes_->push_back(api::field_too_long(path_, limit)); }
 void Cursor::too_many(size_t limit) const { causes_->push_back(api::field_too_many(path_, size(), limit)); }
 
