@@ -215,15 +215,20 @@ def read_cases(path):
     return cases
 
 
+# What messages repeat at length.
+PHRASE = re.compile(r"\(e\.g\. .{10,200}?regex used for validation is '.{5,200}?'\)|must consist of lower case alphanumeric characters.{10,80}?alphanumeric character"
+                    r"|must consist of alphanumeric characters.{10,80}?alphanumeric character|pod updates may not change fields other than.{50,400}?negative\)")
+
+
 class Recording:
-    """Answers of one server, in a file: each text once, the words of the sample in it as placeholders."""
+    """Answers of one server, in a file: each text once, the words of the sample and long phrases in it as placeholders."""
 
     def __init__(self):
         self.texts, self.cases = [], {}
 
     @staticmethod
     def write(path, answers):
-        numbers = {}
+        numbers, phrases = {}, {}
         with open(path, 'w') as out:
             for name, place, texts in answers:
                 row = []
@@ -231,6 +236,11 @@ class Recording:
                     general = place.general(text)
                     if place.particular(general) != text:
                         general = text
+                    for phrase in PHRASE.findall(general):
+                        if phrase not in phrases:
+                            phrases[phrase] = f'\u27e6{len(phrases)}\u27e7'
+                            out.write(json.dumps({phrases[phrase]: phrase}, ensure_ascii=False) + '\n')
+                    general = PHRASE.sub(lambda m: phrases[m.group()], general)
                     if general not in numbers:
                         numbers[general] = len(numbers)
                         out.write(json.dumps(general, ensure_ascii=False) + '\n')
@@ -239,11 +249,13 @@ class Recording:
 
     @classmethod
     def read(cls, path):
-        self = cls()
+        self, phrases = cls(), {}
         for line in open(path):
             value = json.loads(line)
-            if isinstance(value, str):
-                self.texts.append(value)
+            if isinstance(value, dict):
+                phrases.update(value)
+            elif isinstance(value, str):
+                self.texts.append(re.sub('\u27e6\\d+\u27e7', lambda m: phrases[m.group()], value))
             else:
                 self.cases[value[0]] = value[1:]
         return self
