@@ -58,7 +58,9 @@ def value(v, managed=False, key=''):
             v = {k: x for k, x in v.items() if k != 'status'}   # a controller finds that out in its own time
         return {k: '*' if k in MASKED and x not in ('', 'None', None) else value(x, managed, k) for k, x in v.items() if managed or k != 'managedFields'}
     if isinstance(v, list):
-        return [value(x, managed) for x in v]
+        made = [value(x, managed) for x in v]
+        # They come by the second in which they were written.
+        return sorted(made, key=lambda entry: json.dumps(entry, sort_keys=True)) if key == 'managedFields' else made
     return text(v) if isinstance(v, str) else v
 
 
