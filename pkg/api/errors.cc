@@ -1,6 +1,7 @@
 #include "pkg/api/errors.h"
 
 #include <algorithm>
+#include <set>
 #include <charconv>
 
 namespace kcube::api {
@@ -53,16 +54,15 @@ Status modified(std::string_view group, std::string_view resource, std::string_v
 
 Status invalid(std::string_view group, std::string_view kind, std::string_view name, std::vector<Cause> causes) {
   std::string list;
-  size_t said = 0;
+  std::set<std::string> said;
   for (const Cause& cause : causes) {
     std::string one = cause.field.empty() ? cause.message : cause.field + ": " + cause.message;
     // Repeated errors are said once, as the real server's aggregate does.
-    if (list.find(one) != std::string::npos) continue;
+    if (!said.insert(one).second) continue;
     if (!list.empty()) list += ", ";
     list += one;
-    ++said;
   }
-  if (said > 1) list = "[" + list + "]";
+  if (said.size() > 1) list = "[" + list + "]";
   Status status = with_details({422, "Invalid", qualified(group, kind) + " " + quoted(name) + " is invalid: " + list}, group, kind, name);
   status.details().causes = std::move(causes);
   return status;
@@ -154,7 +154,7 @@ Cause field_type_invalid(std::string field, const json::value& value, std::strin
 bool is_generic(const Status& status) {
   constexpr std::string_view kTexts[] = {"the server could not find the requested resource", "the server does not allow this method on the requested resource",
                                          "the server rejected our request due to an error in our request", "415: Unsupported Media Type"};
-  return std::ranges::find(kTexts, status.message()) != std::end(kTexts) || status.message().starts_with("406: Not Acceptable");
+  return std::ranges::find(kTexts, status.message()) != std::end(kTexts) || status.message().starts_with("406: Not Acceptable") || status.message().starts_with("forbidden: User ");
 }
 
 json::value to_json(const Status& status) {

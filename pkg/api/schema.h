@@ -35,13 +35,14 @@ struct Field {
   bool atomic = false;                       // one value to server-side apply even where its kind is not: maps of strings
   bool patch_merge = false;                  // strategic merge: lists merge by patch_merge_key, or as sets without one
   bool patch_retain_keys = false;
-  bool pointer = false;                      // of scalars: a zero in protobuf was set by someone
+  bool pointer = false;                      // may be absent in Go: zeros in protobuf were set by someone, structs are not there
   // Protobuf field number, 0 when there is none. A member that stands in a nested message there has the numbers of the
   // whole way, 16 bits each: 2.4 is 2 << 16 | 4.
   uint64_t proto = 0;
   std::string_view patch_merge_key;
   std::span<const std::string_view> list_map_keys;
   std::span<const std::string_view> enum_values;
+  std::string_view go_name, inside;          // the Go type and embedded structs, for messages, where names do not tell
   std::string_view default_json;             // empty: none. `""`, `0` and `false` are what Go writes for an absent value
   const Field* element = nullptr;            // of lists and maps whose elements are lists or maps themselves (CRDs alone)
   const Type* type = nullptr;                // with FieldKind::message, raw, any and the scalar types that have a name

@@ -139,6 +139,8 @@ class SchemaLoader {
       else if (w == "set") field.list_type = ListType::set;
       else if (w == "granular") field.granular = true;
       else if (w == "pointer") field.pointer = true;
+      else if (w.starts_with("go=")) field.go_name = w.substr(3);
+      else if (w.starts_with("in=")) field.inside = w.substr(3);
       else if (w.starts_with("map(")) {
         field.list_type = ListType::map;
         pending.keys = split(w.substr(4, w.size() - 5), ',');
@@ -304,6 +306,11 @@ class SchemaLoader {
     KCUBE_CHECK(it != by_short_.end());
     f.field.kind = pending_[it->second].type.scalar;
     f.field.type = placed[it->second];
+    // Go writes every struct that no pointer leads to.
+    const bool is_struct = f.field.kind == FieldKind::message && f.field.shape == Shape::single && !pending_[it->second].fields.empty();
+    const bool is_time = (f.field.kind == FieldKind::time || f.field.kind == FieldKind::micro_time) && f.field.shape == Shape::single;
+    if (is_time && !f.field.pointer && f.field.default_json.empty()) f.field.default_json = "null";
+    if (is_struct && !f.field.pointer && f.field.default_json.empty() && f.field.name != "metadata") f.field.default_json = "{}";
   }
 
   void link_resources() {

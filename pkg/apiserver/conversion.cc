@@ -41,7 +41,10 @@ bool is_cpu_utilization(const json::value& metric, std::string_view value_path) 
 // Moves the members of `list` that v1 has no field for into an annotation, and returns the one it has.
 int64_t take_cpu(json::object& object, json::object& holder, std::string_view list, std::string_view value_path, std::string_view annotation) {
   json::value* metrics = holder.if_contains(json::key(list));
-  if (metrics == nullptr || !metrics->is_array()) return -1;
+  if (metrics == nullptr || !metrics->is_array()) {
+    holder.erase(json::key(list));
+    return -1;
+  }
   int64_t cpu = -1;
   json::array others;
   for (json::value& metric : metrics->get_array()) {
@@ -80,6 +83,7 @@ void autoscaler_to_v1(json::object& object) {
   int64_t cpu = take_cpu(object, spec, "metrics", "target", kMetrics);
   if (cpu >= 0) spec["targetCPUUtilizationPercentage"] = cpu;
   move_to_annotation(object, spec, "behavior", kBehavior);
+  if (!status.contains("currentReplicas")) status["currentReplicas"] = 0;
   int64_t current = take_cpu(object, status, "currentMetrics", "current", kCurrentMetrics);
   if (current >= 0) status["currentCPUUtilizationPercentage"] = current;
   move_to_annotation(object, status, "conditions", kConditions);
@@ -106,7 +110,9 @@ void autoscaler_to_v2(json::object& object) {
   status.erase("currentCPUUtilizationPercentage");
   if (json::value others = take_annotation(object, kCurrentMetrics); others.is_array())
     for (json::value& metric : others.get_array()) current.push_back(std::move(metric));
-  status["currentMetrics"] = std::move(current);
+  if (json::get_int(status.if_contains("currentReplicas")) == 0) status.erase("currentReplicas");
+  if (current.empty()) status["currentMetrics"] = nullptr;
+  else status["currentMetrics"] = std::move(current);
   if (json::value conditions = take_annotation(object, kConditions); conditions.is_array()) status["conditions"] = std::move(conditions);
 }
 

@@ -103,7 +103,11 @@ std::string resource_list(const Group& g, const Version& v) {
     resources.push_back(std::move(one));
   }
   std::string gv = g.name.empty() ? std::string(v.name) : std::string(g.name) + "/" + std::string(v.name);
-  return json::serialize(json::object{{"kind", "APIResourceList"}, {"apiVersion", "v1"}, {"groupVersion", gv}, {"resources", std::move(resources)}});
+  json::object list{{"kind", "APIResourceList"}};
+  if (!g.name.empty()) list["apiVersion"] = "v1";   // the oldest group does not say
+  list["groupVersion"] = gv;
+  list["resources"] = std::move(resources);
+  return json::serialize(std::move(list));
 }
 
 json::object group_json(const Group& g) {

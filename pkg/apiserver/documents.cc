@@ -141,12 +141,14 @@ bool Documents::discovery(const std::string& path, const http::Request& request,
   return true;
 }
 
+bool Documents::knows_group(const std::string& path) const { return served_.load()->discovery.legacy(path) != nullptr; }
+
 bool Documents::serve(const http::Request& request, http::Responder& responder) const {
   if (request.method != "GET" && request.method != "HEAD") return false;
   if (health(request, responder)) return true;
   std::string path = request.path;
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  if (path == "/version") {
+  if (request.path == "/version" || request.path == "/version/") {
     respond_json(responder, 200, version_json());
     return true;
   }

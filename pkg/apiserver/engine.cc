@@ -9,6 +9,7 @@
 #include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/go_text.h"
 #include "pkg/apiserver/machinery/apply.h"
+#include "pkg/apiserver/machinery/configuration.h"
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/machinery/patch.h"
 #include "pkg/apiserver/machinery/validation.h"
@@ -29,7 +30,7 @@ json::object& metadata_of(json::object& object) { return json::ensure_object(obj
 machinery::ApplyOptions manager_options(const Call& call, SystemTime now, bool force) {
   std::string sub(call.resource->subresource());
   return {call.field_manager, force, sub, call.resource->main->api_version(), now,
-          call.resource->custom == nullptr || call.resource->strategy->has_status};
+          call.resource->custom == nullptr || call.resource->strategy->has_status, call.resource->strategy->tracks_spec};
 }
 
 // What the server alone decides: taken over from the object as it is.
@@ -53,6 +54,15 @@ bool spec_differs(const json::object& a, const json::object& b, bool with_status
     });
   };
   return !covers(a, b) || !covers(b, a);
+}
+
+bool generation_moves(const json::object& a, const json::object& b, const Strategy& strategy) {
+  auto differs = [&](std::string_view member) {
+    const json::value *x = json::find(a.if_contains("metadata"), member), *y = json::find(b.if_contains("metadata"), member);
+    return x == nullptr || y == nullptr ? x != y : *x != *y;
+  };
+  return spec_differs(a, b, strategy.generation_by_status) || (strategy.generation_by_labels && differs("labels")) ||
+         (strategy.generation_by_annotations && differs("annotations"));
 }
 
 // The stored object with what a status write may change.
@@ -86,10 +96,39 @@ Result<void> check_identity(const Call& call, const json::object& object) {
   return {};
 }
 
+bool is_namespace(const Resource& r) { return r.stored->group.empty() && r.stored->resource == "namespaces"; }
+
+// An object at a URL says its own name.
+Result<void> check_named(const Call& call, const json::object& object) {
+  if (call.name.empty() || !json::get_string(json::find(object.if_contains("metadata"), "name")).empty()) return {};
+  return fail(Status::bad_request("the name of the object (" + call.name + " based on URL) was undeterminable: name must be provided"));
+}
+
+// A configuration is of the very kind, and fits it.
+Result<void> check_configuration(const Call& call, const json::value& config) {
+  const api::ResourceInfo& info = *call.resource->info;
+  if (!config.is_object()) {
+    const char* what = config.is_array() ? "array" : config.is_string() ? "string" : config.is_bool() ? "bool" : "number";
+    return fail(Status::bad_request("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal " + std::string(what) + " into Go value of type map[string]interface {}"));
+  }
+  std::string kind(json::get_string(config, {"kind"})), version(json::get_string(config, {"apiVersion"}));
+  std::string shown = (version.find('/') == std::string::npos ? "/" : "") + version + ", Kind=" + kind;
+  std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
+  if (kind != info.kind || version != wanted) return fail(Status::bad_request("invalid object type: " + shown));
+  if (call.resource->custom != nullptr) return {};
+  std::string problem = machinery::configuration_problem(config, *info.type);
+  if (problem.empty()) return {};
+  return fail(Status(500, "", "failed to create typed patch object (" + std::string(json::get_string(config, {"metadata", "namespace"})) + "/" +
+                                  std::string(json::get_string(config, {"metadata", "name"})) + "; " + shown + "): " + problem));
+}
+
 // Preconditions of a deletion; about the kind, not the resource.
 Result<void> check_deletion(const Call& call, const api::Object& old, const DeleteOptions& deletion) {
   auto differs = [&](std::string_view what, const std::string& asked, std::string_view found, std::string_view why) {
-    return fail(api::conflict(call.resource->main->kind_group, call.resource->main->kind, old.name(),
+    if (is_namespace(*call.resource))
+      return fail(api::conflict("", "namespaces", old.name(), "Precondition failed: " + std::string(what) + " in precondition: " + asked + ", " + std::string(what) +
+                                                                  " in object meta: " + std::string(found)));
+    return fail(api::conflict(call.resource->stored->kind_group, call.resource->stored->kind, old.name(),
                               "the " + std::string(what) + " in the precondition (" + asked + ") does not match the " + std::string(what) +
                                   " in record (" + std::string(found) + "). The object might have been " + std::string(why)));
   };
@@ -119,8 +158,6 @@ int64_t grace_of(const json::object& object) {
   return json::get_int(json::find(object.if_contains("metadata"), "deletionGracePeriodSeconds"), 0);
 }
 
-bool is_namespace(const Resource& r) { return r.stored->group.empty() && r.stored->resource == "namespaces"; }
-
 // Only a namespace has finalizers in its spec; elsewhere that name is anybody's.
 bool finalized_by_spec(const Resource& r, const json::object& object) {
   return is_namespace(r) && !json::get_array(json::find(object.if_contains("spec"), "finalizers")).empty();
@@ -145,6 +182,7 @@ void set_finalizer(json::object& metadata, std::string_view name, bool present) 
 
 // The finalizers that make the garbage collector treat dependents as asked.
 void set_propagation(json::object& metadata, const Strategy& strategy, std::string_view asked) {
+  if (!strategy.collects_garbage) return;
   std::string_view policy = asked;
   bool had_foreground = false, had_orphan = false;
   if (const json::value* list = metadata.if_contains("finalizers")) {
@@ -187,6 +225,8 @@ std::string_view group_of(std::string_view api_version) {
   size_t slash = api_version.find('/');
   return slash == std::string_view::npos ? std::string_view() : api_version.substr(0, slash);
 }
+// Where kube-apiserver has its own form of a kind: the first part of the group's name.
+std::string internal_package(const api::ResourceInfo& stored) { return stored.group.empty() ? "core" : std::string(stored.group.substr(0, stored.group.find('.'))); }
 std::string_view version_of(std::string_view api_version) { return api_version.substr(api_version.find('/') + 1); }   // npos + 1 is 0
 
 }  // namespace
@@ -209,13 +249,14 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
   } else if (kind.empty()) {
     return fail(Status::bad_request("Object 'Kind' is missing in '" + json::serialize(body) + "'"));
   } else if (!custom && api::Schema::builtin().find_kind(group_of(version), version_of(version), kind) == nullptr && info.type != nullptr) {
-    return fail(Status::bad_request(kind + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) +
+    return fail(Status::bad_request(kind + " in version \"" + std::string(version_of(version)) + "\" cannot be handled as a " + std::string(info.kind) +
                                     ": no kind \"" + kind + "\" is registered for version \"" + version + "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
   } else if (version != wanted && !version.empty()) {
     return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
   } else if (kind != info.kind) {
-    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) +
-                                    "\" cannot be handled as a " + std::string(info.kind) + ": expected kind " + std::string(info.kind) + ", got " + kind));
+    return fail(Status::bad_request(kind + " in version \"" + std::string(version_of(version)) + "\" cannot be handled as a " + std::string(info.kind) + ": converting (" +
+                                    std::string(version_of(version)) + "." + kind + ") to (" + internal_package(*call.resource->stored) + "." + std::string(info.kind) +
+                                    "): unknown conversion"));
   } else {
     object["apiVersion"] = wanted;
   }
@@ -306,6 +347,8 @@ Result<Written> Engine::commit(Call& call, const json::value& object, uint64_t e
 
 Result<Written> Engine::commit_stored(Call& call, const json::value& object, uint64_t expected, bool removal) {
   auto text = std::make_shared<const std::string>(api::encode(object));
+  if (call.dry_run && expected == 0 && call.resource->cache->get(call.ns, call.name))
+    return fail(api::already_exists(call.resource->group(), call.resource->resource(), call.name));
   if (call.dry_run) return Written{expected == 0 ? without_revision(object) : api::Object::make(*text, expected), expected == 0, removal};
   store::Write write{call.resource->cache->store_key(call.ns, call.name), expected, removal, removal ? nullptr : text};
   auto revision = core_.store.commit(std::move(write));
@@ -322,6 +365,18 @@ Result<Written> Engine::commit_stored(Call& call, const json::value& object, uin
   return fail(Status(409, std::string(kRaced), "another write came first"));
 }
 
+void Engine::track_fields(Call& call, json::value& object, const json::value* old) const {
+  const Resource& r = *call.resource;
+  const auto options = manager_options(call, core_.clock.now(), false);
+  if (!r.converted) return machinery::update_managed_fields(old, object, *r.stored->type, options);
+  // In the version of the request.
+  json::value shown = object, before = old == nullptr ? json::value() : *old;
+  convert(shown, *r.stored, *r.main);
+  if (old != nullptr) convert(before, *r.stored, *r.main);
+  machinery::update_managed_fields(old == nullptr ? nullptr : &before, shown, *r.main->type, options);
+  keep_member(metadata_of(object.get_object()), metadata_of(shown.get_object()), "managedFields");
+}
+
 Result<void> Engine::settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply) {
   const Resource& r = *call.resource;
   Admission admission{core_, call, operation, &object, old};
@@ -331,6 +386,9 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     else machinery::apply_defaults(*r.stored, object);
   };
   apply_defaults();
+  if (r.strategy->normalize != nullptr && r.subresource().empty()) r.strategy->normalize(object.get_object(), old == nullptr);
+  // What admission and the strategy change further is nobody's.
+  if (!apply && r.stored->type != nullptr) track_fields(call, object, old);
   if (auto done = mutate(admission); !done) return done;
   Write write{core_, call};
   json::object& o = object.get_object();
@@ -345,9 +403,9 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     if (auto done = r.strategy->prepare_update(o, old->get_object(), write); !done) return abandoned(done.error());
   }
   apply_defaults();
-  if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && r.subresource() != "binding" && spec_differs(o, old->get_object(), r.strategy->generation_by_status))
+  if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && r.subresource() != "binding" && generation_moves(o, old->get_object(), *r.strategy))
     metadata_of(o)["generation"] = json::get_int(*old, {"metadata", "generation"}) + 1;
-  auto causes = machinery::validate_metadata(*r.stored, object, old);
+  auto causes = machinery::validate_metadata(*r.main, object, old);
   for (Cause& cause : machinery::validate(r.subresource() == "scale" ? *r.stored : main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));
   if (r.strategy->validate != nullptr)
     for (Cause& cause : r.strategy->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
@@ -355,7 +413,6 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     for (Cause& cause : r.custom->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (!causes.empty()) return abandoned(api::invalid(r.stored->kind_group, r.stored->kind, call.name, std::move(causes)));
   if (auto done = admit(admission); !done) return abandoned(done.error());
-  if (!apply && r.stored->type != nullptr) machinery::update_managed_fields(old, object, *r.stored->type, manager_options(call, core_.clock.now(), false));
   return {};
 }
 
@@ -364,11 +421,10 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, const Objec
   const json::value& before = old->value();
   json::object* incoming = &fresh.get_object();
   const json::value* metadata = incoming->if_contains("metadata");
-  if (r.custom != nullptr && json::get_string(json::find(metadata, "resourceVersion")).empty()) {
-    return fail(api::invalid(r.group(), r.resource(), call.name, {api::field_invalid("metadata.resourceVersion", json::value(0), "must be specified for an update")}));
-  }
   auto checked = check_preconditions(call, *old, json::get_string(json::find(metadata, "uid")), json::get_string(json::find(metadata, "resourceVersion")));
   if (!checked) return fail(checked.error());
+  if (r.subresource() != "scale" && (r.custom != nullptr || needs_version(*r.stored)) && json::get_string(json::find(metadata, "resourceVersion")).empty())
+    return fail(api::invalid(r.group(), r.resource(), call.name, {api::field_invalid("metadata.resourceVersion", json::value(0), "must be specified for an update")}));
   if (r.subresource() == "status") {
     fresh = with_status(before, std::move(fresh), *r.strategy);
   } else if (r.subresource().empty()) {
@@ -445,6 +501,7 @@ Result<Written> Engine::create(Call& call, json::value body) {
 Result<Written> Engine::update(Call& call, json::value body) {
   auto decoded = decode_whole(call, std::move(body));
   if (!decoded) return fail(decoded.error());
+  if (auto done = check_named(call, decoded->get_object()); !done) return fail(done.error());
   if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
   const Resource& r = *call.resource;
   if (r.subresource() == "scale") {
@@ -452,12 +509,7 @@ Result<Written> Engine::update(Call& call, json::value body) {
   }
   if (r.converted) convert(*decoded, *r.main, *r.stored);
   bool may_create = r.strategy->creates_on_update && r.subresource().empty();
-  const bool versioned = !json::get_string(*decoded, {"metadata", "resourceVersion"}).empty();
-  return write(call, [&](const ObjectPtr& old) -> Result<json::value> {
-    if (old && !versioned && r.subresource().empty() && needs_version(*r.stored))
-      return fail(api::invalid(r.group(), r.resource(), call.name, {api::field_invalid("metadata.resourceVersion", 0, "must be specified for an update")}));
-    return *decoded;
-  }, may_create, false);
+  return write(call, [&](const ObjectPtr&) -> Result<json::value> { return *decoded; }, may_create, false);
 }
 
 Result<Written> Engine::modify(Call& call, const Change& change) {
@@ -471,10 +523,9 @@ Result<Written> Engine::modify(Call& call, const Change& change) {
 namespace {
 
 // Says the patch as the real server does: the strategic one itself, of others what they made of the object.
-Status invalid_patch(client::PatchType type, const json::value& patch, const json::value& object, const Status& why) {
-  std::string message = why.message(), text;
-  if (type == client::PatchType::strategic) text = go_text(patch);
-  else text = json::serialize(type == client::PatchType::merge ? machinery::merge_patch(object, patch) : machinery::json_patch(object, patch).value_or(nullptr));
+Status invalid_patch(client::PatchType type, const json::value& patch, const json::value& patched, const Status& why) {
+  std::string message = why.message();
+  std::string text = type == client::PatchType::strategic ? go_text(patch) : json::serialize(patched);
   constexpr std::string_view kCannot = " cannot be handled as a ";
   if (size_t at = message.find(kCannot); at != std::string::npos)
     if (size_t colon = message.find(": ", at); colon != std::string::npos) message.erase(0, colon + 2);
@@ -498,6 +549,9 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       case client::PatchType::merge: patched = machinery::merge_patch(view, patch); break;
       case client::PatchType::strategic: patched = machinery::strategic_merge_patch(view, patch, *shape); break;
       case client::PatchType::apply: {
+        if (auto done = check_configuration(call, patch); !done) return fail(done.error());
+        if (std::string_view uid = json::get_string(patch, {"metadata", "uid"}); !old && !uid.empty())
+          return fail(api::conflict(r.group(), r.resource(), call.name, "uid mismatch: the provided object specified uid " + std::string(uid) + ", and no existing object was found"));
         auto config = decode(call, patch, machinery::Empty::keep);
         if (!config) return fail(config.error());
         if (auto done = check_identity(call, config->get_object()); !done) return fail(done.error());
@@ -506,10 +560,21 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       }
     }
     if (!patched) return fail(patched.error());
+    const bool plain = type == client::PatchType::json || type == client::PatchType::merge;
+    if (plain && r.custom == nullptr && patched->is_object()) {
+      json::object& made = patched->get_object();
+      if (!made.contains("kind")) made["kind"] = json::key(r.info->kind);
+      if (!made.contains("apiVersion")) made["apiVersion"] = json::find(&view, "apiVersion") == nullptr ? json::value("") : *json::find(&view, "apiVersion");
+    }
+    auto decoded = decode(call, *patched);
     // What does not fit its kind is the fault of the patch.
-    auto decoded = decode(call, std::move(*patched));
-    if (!decoded && decoded.error().code() == 400 && type != client::PatchType::apply && r.custom == nullptr) return fail(invalid_patch(type, patch, view, decoded.error()));
-    if (!decoded) return fail(decoded.error());
+    const bool at_fault = !decoded && r.custom == nullptr && (plain || (type == client::PatchType::strategic && decoded.error().code() == 400));
+    if (!decoded) return fail(at_fault ? invalid_patch(type, patch, *patched, decoded.error()) : decoded.error());
+    if (auto done = check_named(call, decoded->get_object()); !done) return fail(done.error());
+    if (std::string_view uid = json::get_string(*decoded, {"metadata", "uid"}); old && !uid.empty() && uid != old->uid()) {
+      Cause cause = api::field_invalid("metadata.uid", json::value(json::key(uid)), "field is immutable");
+      return fail(api::invalid(r.stored->kind_group, r.stored->kind, call.name, {cause, cause}));
+    }
     if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
     if (r.subresource() == "scale") return from_scale(r, old->value(), *decoded);
     if (r.converted) convert(*decoded, *r.main, *r.stored);
@@ -552,14 +617,17 @@ Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const Del
   if (was_deleting) grace = std::min(grace, grace_of(old->value().get_object()));
   if (Write write{core_, call}; !was_deleting && strategy.mark_deleted != nullptr) strategy.mark_deleted(object, write);
   bool finalizers = !json::get_array(metadata.if_contains("finalizers")).empty() || finalized_by_spec(*call.resource, object);
-  if (grace == 0 && !finalizers) return commit(call, copy, old->revision(), true);
   auto now = core_.clock.now();
+  const bool at_once = grace == 0 && !finalizers;
+  // What goes at once does not say so, unless it could have had a grace.
+  if (at_once && strategy.grace == nullptr) return commit(call, copy, old->revision(), true);
   if (!was_deleting || grace < grace_of(old->value().get_object())) {
     metadata["deletionTimestamp"] = format_time(now + std::chrono::seconds(grace));
-    metadata["deletionGracePeriodSeconds"] = grace;
+    if (!is_namespace(*call.resource)) metadata["deletionGracePeriodSeconds"] = grace;
     if (!was_deleting && metadata.contains("generation")) metadata["generation"] = json::get_int(metadata.if_contains("generation")) + 1;
     if (is_namespace(*call.resource)) json::ensure_object(object, "status")["phase"] = "Terminating";
   }
+  if (at_once) return commit(call, copy, old->revision(), true);
   if (copy == old->value()) return Written{old, false, false};
   return commit(call, copy, old->revision(), false);
 }
@@ -575,7 +643,7 @@ Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const Delet
     auto done = remove(one, deletion);
     call.warnings = std::move(one.warnings);
     call.audit_annotations = std::move(one.audit_annotations);
-    if (done) removed.push_back(done->object);
+    if (done) removed.push_back(object);   // as it was listed
     else if (!done.error().is_not_found() && !done.error().is_conflict()) return fail(done.error());
   }
   return removed;

@@ -49,9 +49,12 @@ class Engine {
   // Reads, changes, writes; again when another write came between. `change` sees a private copy in the stored version.
   using Change = std::function<Result<void>(json::value& object)>;
   Result<Written> modify(Call& call, const Change& change);
+  // Who set which fields, for metadata.managedFields.
+  void track_fields(Call& call, json::value& object, const json::value* old) const;
+  // decode(), with what went wrong said as for a whole object.
+  Result<json::value> decode_whole(Call& call, json::value body) const;
 
   // The same, in the words for a body that is the whole object.
-  Result<json::value> decode_whole(Call& call, json::value body) const;
   // Checks kind, version, types and unknown fields of a body for the call's kind; warnings go to the call. Of custom
   // resources defaults are part of it, but where empty values are kept: in a configuration that is applied.
   Result<json::value> decode(Call& call, json::value body, machinery::Empty empty = machinery::Empty::drop) const;

@@ -50,10 +50,8 @@ constexpr Label kLabels[] = {
     {"", "replicationcontrollers", "status.replicas", "status.replicas", "0"},
     {"", "services", "spec.clusterIP", "spec.clusterIP"},
     {"", "services", "spec.type", "spec.type"},
-    {"apps", "replicasets", "status.replicas", "status.replicas", "0"},
     {"batch", "jobs", "status.successful", "status.succeeded", "0"},
     {"certificates.k8s.io", "certificatesigningrequests", "spec.signerName", "spec.signerName"},
-    {"networking.k8s.io", "ipaddresses", "spec.parentRef.name", "spec.parentRef.name"},
     {"resource.k8s.io", "resourceslices", "spec.driver", "spec.driver"},
     {"resource.k8s.io", "resourceslices", "spec.nodeName", "spec.nodeName"},
 };

@@ -30,11 +30,18 @@ Result<Continue> decode_continue(std::string_view text) {
     std::snprintf(shown, sizeof shown, first >= 0x20 && first < 0x7f ? "%c" : "\\u%04x", first);
     return fail(Status::bad_request("invalid continue token: continue key is not valid: invalid character '" + std::string(shown) + "' looking for beginning of value"));
   };
-  if (!decoded) return invalid();
+  if (!decoded) {
+    size_t bad = text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+    return fail(Status::bad_request("invalid continue token: continue key is not valid: illegal base64 data at input byte " + std::to_string(bad == std::string_view::npos ? text.size() : bad)));
+  }
+  auto refuse = [](std::string_view why) { return fail(Status::bad_request("invalid continue token: continue key is not valid: " + std::string(why))); };
   auto token = json::parse(*decoded);
-  if (!token || json::get_string(*token, {"v"}) != "meta.k8s.io/v1") return invalid();
+  if (!token || !token->is_object()) return invalid();
+  if (json::get_string(*token, {"v"}) != "meta.k8s.io/v1") return refuse("server does not recognize this encoded version " + std::string(json::get_string(*token, {"v"})));
+  if (json::get_int(*token, {"rv"}) == 0) return refuse("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
   Continue c{static_cast<uint64_t>(json::get_int(*token, {"rv"})), std::string(json::get_string(*token, {"start"}))};
-  if (c.start.empty()) return invalid();
+  if (c.start.empty()) return refuse("encoded start key empty (version meta.k8s.io/v1)");
+  if (c.start.starts_with("../") || c.start.find("/../") != std::string::npos) return refuse(c.start);
   return c;
 }
 
@@ -57,7 +64,11 @@ Result<void> check_match(const ListOptions& q) {
     return fail(api::invalid("meta.k8s.io", "ListOptions", "", {api::field_forbidden(std::move(field), text)}));
   };
   if (q.resource_version_match.empty()) return {};
-  if (q.resource_version.empty()) return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+  if (q.resource_version.empty()) {
+    std::vector<Cause> causes{api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")};
+    if (!q.continue_token.empty()) causes.push_back(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+    return fail(api::invalid("meta.k8s.io", "ListOptions", "", std::move(causes)));
+  }
   if (!q.continue_token.empty()) return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
   if (q.resource_version_match != "Exact" && q.resource_version_match != "NotOlderThan") {
     return fail(api::invalid("meta.k8s.io", "ListOptions", "",
@@ -68,10 +79,11 @@ Result<void> check_match(const ListOptions& q) {
   return {};
 }
 
-Status too_large(uint64_t asked, uint64_t current) {
+// Events are not cached there, and not worth coming again for.
+Status too_large(uint64_t asked, uint64_t current, bool events) {
   Status status(504, "Timeout", "Timeout: Too large resource version: " + std::to_string(asked) + ", current: " + std::to_string(current));
   status.details().causes.push_back({"ResourceVersionTooLarge", "Too large resource version", ""});
-  status.details().retry_after_seconds = 1;
+  if (!events) status.details().retry_after_seconds = 1;
   return status;
 }
 
@@ -141,15 +153,18 @@ Result<ListPage> Engine::list(const Call& call, const ListOptions& query) const 
   if (!query.continue_token.empty()) {
     auto token = decode_continue(query.continue_token);
     if (!token) return fail(token.error());
+    if (!query.resource_version.empty() && query.resource_version != "0")
+      return fail(Status::bad_request("specifying resource version is not allowed when using continue"));
     exact = token->revision;
     start = token->start;
   } else if (!query.resource_version.empty()) {
     auto asked = parse_int<uint64_t>(query.resource_version);
     if (!asked) {
+      const bool digits = query.resource_version.find_first_not_of("0123456789") == std::string::npos;
       return fail(Status::bad_request("invalid resource version: resourceVersion: Invalid value: \"" + query.resource_version + "\": strconv.ParseUint: parsing \"" +
-                                      query.resource_version + "\": invalid syntax"));
+                                      query.resource_version + (digits ? "\": value out of range" : "\": invalid syntax")));
     }
-    if (*asked > core_.cache.revision()) return fail(too_large(*asked, core_.cache.revision()));
+    if (*asked > core_.cache.revision()) return fail(too_large(*asked, core_.cache.revision(), call.resource->stored->resource == "events"));
     // Without a match a page of an old list is exact, as it was before there was a choice.
     if (query.resource_version_match == "Exact" || (query.resource_version_match.empty() && query.limit != 0 && *asked != 0)) exact = *asked;
   }

@@ -80,6 +80,13 @@ http::Headers json_headers(const std::vector<std::string>& warnings) {
   http::Headers headers;
   headers.add("Content-Type", "application/json");
   headers.add("Cache-Control", "no-cache, private");
+  add_warnings(headers, warnings);
+  return headers;
+}
+
+}  // namespace
+
+void add_warnings(http::Headers& headers, const std::vector<std::string>& warnings) {
   for (const std::string& text : bounded(warnings)) {
     // RFC 9111 5.5: a quoted string.
     std::string quoted;
@@ -89,10 +96,7 @@ http::Headers json_headers(const std::vector<std::string>& warnings) {
     }
     headers.add("Warning", "299 - \"" + quoted + "\"");
   }
-  return headers;
 }
-
-}  // namespace
 
 namespace {
 

@@ -45,6 +45,8 @@ std::string encode_object(const Resource& resource, const ObjectPtr& object, con
 using Body = std::vector<http::Slice>;
 Body encode_list(const Resource& resource, const ListPage& page, const Accepted& accepted, SystemTime now);
 
+// Each as a Warning header.
+void add_warnings(http::Headers& headers, const std::vector<std::string>& warnings);
 void respond_json(http::Responder& responder, int code, std::string body, const std::vector<std::string>& warnings = {});
 void respond_text(http::Responder& responder, int code, std::string body);
 void respond_status(http::Responder& responder, const Status& status, const std::vector<std::string>& warnings = {});

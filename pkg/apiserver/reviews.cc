@@ -53,11 +53,11 @@ std::string selector_text(const json::array& requirements, bool fields) {
   return text;
 }
 
-Result<auth::Attributes> read_attributes(const json::value& spec, const Resource& resource) {
+Result<auth::Attributes> read_attributes(const json::value& spec) {
   auth::Attributes a;
   const json::value* r = json::find(&spec, "resourceAttributes");
   const json::value* n = json::find(&spec, "nonResourceAttributes");
-  auto invalid = [&](Cause cause) { return fail(api::invalid(kAuthorization, resource.info->kind, "", {std::move(cause)})); };
+  auto invalid = [&](Cause cause) { return fail(api::invalid(kAuthorization, "", "", {std::move(cause)})); };
   if (r != nullptr && n != nullptr)
     return invalid(api::field_invalid("spec.nonResourceAttributes", *n, "cannot be specified in combination with resourceAttributes"));
   if (r == nullptr && n == nullptr)
@@ -96,9 +96,10 @@ bool Reviews::handles(const Resource& r) {
 }
 
 Result<json::value> Reviews::create(Call& call, json::value body) {
-  auto decoded = engine_.decode(call, std::move(body));
+  auto decoded = engine_.decode_whole(call, std::move(body));
   if (!decoded) return fail(decoded.error());
   const Resource& r = *call.resource;
+  if (r.group() == kAuthentication || r.group() == kAuthorization) engine_.track_fields(call, *decoded, nullptr);
   if (r.is("", "bindings") && call.name.empty()) call.name = json::get_string(*decoded, {"metadata", "name"});
   if (auto done = admit_request(engine_.core(), call, Operation::create, *decoded); !done) return fail(done.error());
   if (r.subresource() == "token") return token_request(call, std::move(*decoded));
@@ -136,7 +137,7 @@ Result<json::value> Reviews::self_subject_review(Call& call, json::value review)
 Result<json::value> Reviews::access_review(Call& call, json::value review) {
   const json::value empty = json::object();
   const json::value* spec = json::find(&review, "spec");
-  auto attributes = read_attributes(spec != nullptr ? *spec : empty, *call.resource);
+  auto attributes = read_attributes(spec != nullptr ? *spec : empty);
   if (!attributes) return fail(attributes.error());
   if (call.resource->resource() == "selfsubjectaccessreviews") {
     attributes->user = call.user;

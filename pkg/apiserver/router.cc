@@ -15,10 +15,25 @@ namespace kcube::apiserver {
 namespace {
 
 
-ListOptions read_list_query(const http::Query& q) {
+// A number of the query; absent, or "" where nothing is said, is 0.
+Result<int64_t> number(const http::Query& query, std::string_view name) {
+  std::string_view text = query.get(name);
+  if (text.empty()) return 0;
+  auto value = parse_int<int64_t>(text);
+  if (!value) return fail(Status::bad_request("strconv.ParseInt: parsing \"" + std::string(text) + "\": invalid syntax"));
+  return *value;
+}
+
+Result<ListOptions> read_list_query(const http::Query& q, bool listing) {
+  for (const char* name : {"limit", "timeoutSeconds"})
+    if (auto value = number(q, name); !value) return fail(value.error());
+  if (listing && q.has("sendInitialEvents"))
+    return fail(api::invalid("meta.k8s.io", "ListOptions", "", {api::field_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")}));
   ListOptions list{std::string(q.get("labelSelector")), std::string(q.get("fieldSelector")), std::string(q.get("resourceVersion")),
                  std::string(q.get("resourceVersionMatch")), 0, std::string(q.get("continue"))};
   list.limit = parse_int<uint64_t>(q.get("limit")).value_or(0);
+  // What the cache answers comes whole.
+  if (list.resource_version == "0" && list.resource_version_match != "Exact") list.limit = 0;
   return list;
 }
 
@@ -154,8 +169,28 @@ void note_duplicates(Call& call, std::string_view patch) {
     for (const std::string& field : duplicates) call.warn("duplicate field \"" + field + "\"");
 }
 
-Result<DeleteOptions> read_deletion(Call& call, const http::Request& request, const FeatureGates& gates) {
+// Of the right kind and types.
+Result<void> check_deletion_body(json::value& body) {
+  static const api::Type& type = *api::Schema::builtin().find_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+  if (!body.is_object()) {
+    const char* what = body.is_array() ? "array" : body.is_string() ? "string" : body.is_bool() ? "bool" : "number";
+    return fail(Status::bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(what) +
+                                    " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"));
+  }
+  std::string kind(json::get_string(body, {"kind"})), version(json::get_string(body, {"apiVersion"}));
+  if (!kind.empty() && kind != "DeleteOptions")
+    return fail(Status::bad_request("no kind \"" + kind + "\" is registered for version \"" + version + "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
+  auto checked = machinery::check_types(body, type, machinery::FieldValidation::ignore, machinery::Empty::keep);
+  if (!checked) return fail(checked.error());
+  body = std::move(checked->value);
+  return {};
+}
+
+// `dependents_go`: orphanDependents was said to be false.
+Result<DeleteOptions> read_deletion(Call& call, const http::Request& request, const FeatureGates& gates, bool& dependents_go) {
   DeleteOptions d;
+  bool said = false, negative = false;
+  auto refuse = [](Cause cause) { return fail(api::invalid("meta.k8s.io", "DeleteOptions", "", {std::move(cause)})); };
   const http::Query& q = request.query;
   std::optional<bool> orphan;
   if (!request.body.empty()) {
@@ -163,19 +198,33 @@ Result<DeleteOptions> read_deletion(Call& call, const http::Request& request, co
     if (cbor && !gates.cbor) return fail(api::unsupported_media_type(media_types(gates)));
     auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
     if (!body && cbor) return fail(Status::bad_request("unable to determine group/version/kind: " + body.error().message()));
+    if (!body && body.error().code() == 400) return fail(Status::bad_request("couldn't get version/kind; json parse error: " + body.error().message()));
     if (!body) return fail(body.error());
-    d.grace_period_seconds = json::get_int(json::find(&*body, "gracePeriodSeconds"), -1);
-    d.propagation = json::get_string(*body, {"propagationPolicy"});
+    if (auto done = check_deletion_body(*body); !done) return fail(done.error());
+    if (const json::value* grace = json::find(&*body, "gracePeriodSeconds")) d.grace_period_seconds = json::get_int(grace), negative = d.grace_period_seconds < 0;
+    if (const json::value* policy = json::find(&*body, "propagationPolicy")) d.propagation = json::get_string(policy), said = true;
     d.uid = json::get_string(*body, {"preconditions", "uid"});
     d.resource_version = json::get_string(*body, {"preconditions", "resourceVersion"});
     if (const json::value* o = json::find(&*body, "orphanDependents"); o != nullptr && o->is_bool()) orphan = o->get_bool();
-    for (const json::value& dry : json::get_array(json::find(&*body, "dryRun"))) call.dry_run |= json::get_string(&dry) == "All";
+    for (const json::value& dry : json::get_array(json::find(&*body, "dryRun"))) {
+      call.dry_run |= json::get_string(&dry) == "All";
+      if (json::get_string(&dry) != "All") return refuse(api::field_not_supported("dryRun", *json::find(&*body, "dryRun"), {"All"}));
+    }
+  } else {
+    // With a body the query is not looked at.
+    auto grace = number(q, "gracePeriodSeconds");
+    if (!grace) return fail(grace.error());
+    if (!q.get("gracePeriodSeconds").empty()) d.grace_period_seconds = *grace, negative = *grace < 0;
+    if (q.has("propagationPolicy")) d.propagation = q.get("propagationPolicy"), said = true;
+    if (q.has("orphanDependents")) orphan = q.flag("orphanDependents");
+    if (auto done = read_options(call, request, "DeleteOptions"); !done) return fail(done.error());
   }
-  if (q.has("gracePeriodSeconds")) d.grace_period_seconds = parse_int<int64_t>(q.get("gracePeriodSeconds")).value_or(-1);
-  if (q.has("propagationPolicy")) d.propagation = q.get("propagationPolicy");
-  if (q.has("orphanDependents")) orphan = q.flag("orphanDependents");
-  if (orphan) d.propagation = *orphan ? "Orphan" : "Background";
-  if (!d.propagation.empty() && d.propagation != "Background" && d.propagation != "Foreground" && d.propagation != "Orphan") {
+  if (negative) d.grace_period_seconds = 1;
+  if (said && orphan)
+    return refuse(api::field_invalid("propagationPolicy", json::value(d.propagation), "orphanDependents and deletionPropagation cannot be both set"));
+  dependents_go = orphan && !*orphan;
+  if (orphan) d.propagation = *orphan ? "Orphan" : "Background", said = false;
+  if (said && d.propagation != "Background" && d.propagation != "Foreground" && d.propagation != "Orphan") {
     return fail(api::invalid("meta.k8s.io", "DeleteOptions", "",
                              {api::field_not_supported("propagationPolicy", json::value(d.propagation), {"Foreground", "Background", "Orphan", "nil"})}));
   }
@@ -226,7 +275,7 @@ std::string nameless_text(const std::string& uid, const std::vector<std::string_
     if (lower.starts_with(kExtra)) extra[percent_decode(std::string_view(lower).substr(kExtra.size()), false)].push_back(value);
   }
   std::string extras;
-  for (const auto& [key, values] : extra) extras += (extras.empty() ? "" : ", ") + quoted(key) + ":" + list(values).substr(sizeof("[]string") - 1);
+  for (const auto& [key, values] : extra) extras += (extras.empty() ? "" : ", ") + quoted(key) + ":" + list(values);
   return "&user.DefaultInfo{Name:\"\", UID:" + quoted(uid) + ", Groups:" + (groups.empty() ? "[]string(nil)" : list(groups)) + ", Extra:map[string][]string" +
          (extra.empty() ? "(nil)" : "{" + extras + "}") + "}";
 }
@@ -299,7 +348,7 @@ Result<void> Router::authorize(const auth::Attributes& a, audit::Record* record)
   if (!a.resource_request) return fail(Status(403, "Forbidden", "forbidden: User \"" + a.user.name + "\" cannot " + a.verb + " path \"" + a.path + "\""));
   std::string text = denial(a.user, a);
   if (!decision.reason.empty()) text += ": " + decision.reason;
-  return fail(api::forbidden(a.api_group, a.resource + (a.subresource.empty() ? "" : "/" + a.subresource), a.name, text));
+  return fail(api::forbidden(a.api_group, a.resource, a.name, text));
 }
 
 // `kubectl --as`: who the caller wants to be, when he may.
@@ -442,17 +491,13 @@ void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   std::unique_ptr<http::Responder> answer = std::move(pending.responder);
   if (s_.aggregator.serve(pending.user, request, answer)) return;
   if (!info.is_resource) {
-    if (!s_.documents.serve(request, responder) && !s_.diagnostics.serve(request, responder)) {
-      bool api_path = request.path.starts_with("/api/") || request.path.starts_with("/apis/");
-      if (api_path) respond_status(responder, api::generic_not_found());
-      else respond_json(responder, 404, "404 page not found\n");
-    }
+    if (!s_.documents.serve(request, responder) && !s_.diagnostics.serve(request, responder)) not_served(request, responder);
     return;
   }
   Call call;
   call.user = std::move(pending.user);
   call.resource = std::move(pending.resource);
-  if (call.resource == nullptr) return respond_status(responder, api::generic_not_found());
+  if (call.resource == nullptr) return not_served(request, responder);
   bool in_namespace = !info.ns.empty() && info.resource != "namespaces";
   if (call.resource->namespaced()) call.ns = info.ns;
   else if (in_namespace) return respond_status(responder, api::generic_not_found());
@@ -463,19 +508,32 @@ void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   resource(std::move(call), info, request, std::move(answer));
 }
 
+// A path of a group that is served is told of as an object, any other as text.
+void Router::not_served(const http::Request& request, http::Responder& responder) const {
+  auto parts = split(std::string_view(request.path).substr(request.path.empty() ? 0 : 1), '/');
+  const bool core = parts[0] == "api", group = parts[0] == "apis" && parts.size() > 1;
+  const bool known = core ? parts.size() > 1 : group && s_.documents.knows_group("/apis/" + std::string(parts[1]));
+  if (known) respond_status(responder, api::generic_not_found());
+  else respond_text(responder, 404, "404 page not found\n");
+}
+
 void Router::resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
   const Resource& r = *call.resource;
   if (r.custom != nullptr && r.custom->owner->terminating() && info.verb == "create")
-    return respond_status(*responder, Status(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"));
+    return respond_status(*responder, Status(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"), call.warnings);
   if (r.custom != nullptr && !r.custom->warning.empty()) call.warn(r.custom->warning);
+  const bool reviewed = info.verb == "create" && Reviews::handles(r);
+  auto refuse = [&] { respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")); };
+  // Across namespaces there is a list at most.
+  if (r.namespaced() && call.ns.empty() && r.custom == nullptr && (!call.name.empty() || !r.info->has_verb("list"))) return respond_status(*responder, api::generic_not_found());
+  if (!r.info->has_verb(info.verb) && !reviewed) return refuse();
   if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
   responder = in_accepted_encoding(request, std::move(responder), s_.gates);
   bool needs_namespace = r.namespaced() && call.ns.empty();
-  if (needs_namespace && (!call.name.empty() || info.verb == "create" || info.verb == "deletecollection"))
-    return respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
-  bool allowed = r.info->has_verb(info.verb) || (info.verb == "create" && Reviews::handles(r));
-  if (!allowed || (info.verb == "create" && r.subresource().empty() && !call.name.empty()))
-    return respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+  if (needs_namespace && (!call.name.empty() || info.verb == "create" || info.verb == "deletecollection")) return refuse();
+  if (info.verb == "create" && r.subresource().empty() && !call.name.empty()) return refuse();
+  if ((info.verb == "update" || info.verb == "patch") && call.name.empty()) return refuse();
+  if (request.method == "HEAD") return refuse();
   if (info.verb == "get" || info.verb == "list" || info.verb == "watch") return read(call, info, request, std::move(responder));
   if (info.verb == "delete" || info.verb == "deletecollection") return remove(call, info, request, *responder);
   write(call, info, request, *responder);
@@ -483,19 +541,21 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
 
 void Router::read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
   auto accepted = negotiate(request, *call.resource, s_.gates);
-  if (!accepted) return respond_status(*responder, accepted.error());
+  if (!accepted) return respond_status(*responder, accepted.error(), call.warnings);
   // A GET of one object with ?watch is a watch of that name.
   bool watch = info.verb == "watch" || (info.verb == "get" && request.query.flag("watch") && call.resource->subresource().empty());
+  auto query = info.verb == "get" && !watch ? ListOptions() : read_list_query(request.query, !watch);
+  if (!query) return respond_status(*responder, query.error(), call.warnings);
   if (watch && call.resource->cache != nullptr) {
     auto spec = read_watch(call, request.query, s_.core.cache.revision());
-    if (!spec) return respond_status(*responder, spec.error());
+    if (!spec) return respond_status(*responder, spec.error(), call.warnings);
     const auto* custom = call.resource->custom;
     Hub& hub = custom != nullptr && custom->owner->converts_by_webhook() ? s_.converting : s_.hub;
-    return serve_watch(hub, std::move(*spec), call.resource, *accepted, s_.core.clock, request, std::move(responder));
+    return serve_watch(hub, std::move(*spec), call.resource, *accepted, call.warnings, s_.core.clock, request, std::move(responder));
   }
   auto now = s_.core.clock.now();
   if (info.verb == "list") {
-    auto page = s_.engine.list(call, read_list_query(request.query));
+    auto page = s_.engine.list(call, *query);
     if (!page) return respond_status(*responder, page.error(), call.warnings);
     return respond_as(*responder, 200, encode_list(*call.resource, *page, *accepted, now), *accepted, call.warnings);
   }
@@ -506,13 +566,13 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
 
 void Router::write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
   auto accepted = negotiate(request, *call.resource, s_.gates);
-  if (!accepted) return respond_status(responder, accepted.error());
+  if (!accepted) return respond_status(responder, accepted.error(), call.warnings);
   // Reviews and the like are answers, not objects: there is no table of them.
   if (accepted->form == Form::table && Reviews::handles(*call.resource))
-    return respond_status(responder, api::not_acceptable(media_types(s_.gates)));
+    return respond_status(responder, api::not_acceptable(media_types(s_.gates)), call.warnings);
   bool patch = info.verb == "patch";
   std::string_view kind = patch ? "PatchOptions" : info.verb == "create" ? "CreateOptions" : "UpdateOptions";
-  if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error());
+  if (auto done = read_options(call, request, kind); !done) return respond_status(responder, done.error(), call.warnings);
   Result<client::PatchType> type = client::PatchType::merge;
   Result<json::value> body = nullptr;
   bool force = request.query.flag("force");
@@ -521,9 +581,9 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
     if (call.resource->custom != nullptr && (!type || *type == client::PatchType::strategic))
       type = fail(api::unsupported_media_type(std::string("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml") +
                                               (s_.gates.cbor ? ", application/apply-patch+cbor" : "")));
-    if (!type) return respond_status(responder, type.error());
+    if (!type) return respond_status(responder, type.error(), call.warnings);
     bool apply = *type == client::PatchType::apply;
-    auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)})); };
+    auto refuse = [&](Cause cause) { respond_status(responder, api::invalid("meta.k8s.io", "PatchOptions", "", {std::move(cause)}), call.warnings); };
     if (apply && request.query.get("fieldManager").empty()) return refuse(api::field_required("fieldManager", "is required for apply patch"));
     if (!apply && request.query.has("force")) return refuse(api::field_forbidden("force", "may not be specified for non-apply patch"));
     const bool cbor = media_of(request) == kApplyCbor;
@@ -533,11 +593,17 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
       body = fail(Status::bad_request("cbor: cannot unmarshal " + std::string(body->is_array() ? "array" : "primitives") + " into Go value of type map[string]interface {}"));
     if (!body && cbor) body = fail(Status::bad_request("error decoding YAML: " + body.error().message()));
     if (!body && !apply) body = fail(Status::bad_request((type == client::PatchType::strategic ? "" : "error decoding patch: ") + body.error().message()));
+    if (body && !apply && *type != client::PatchType::json && !body->is_object()) {
+      const char* what = body->is_array() ? "array" : body->is_string() ? "string" : body->is_bool() ? "bool" : "number";
+      std::string text = "json: cannot unmarshal " + std::string(what) + " into Go value of type map[string]interface {}";
+      if (*type == client::PatchType::merge) text = body->is_null() ? "Invalid JSON Patch" : "error decoding patch: " + text;
+      body = fail(Status::bad_request(text));
+    }
     if (body && (type == client::PatchType::merge || type == client::PatchType::strategic)) note_duplicates(call, request.body);
   } else {
     body = read_body(call, request, s_.gates);
   }
-  if (!body) return respond_status(responder, body.error());
+  if (!body) return respond_status(responder, body.error(), call.warnings);
   if (info.verb == "create" && Reviews::handles(*call.resource)) {
     auto answer = s_.reviews.create(call, std::move(*body));
     tell_audit(call);
@@ -553,15 +619,19 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
 
 void Router::remove(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder) {
   auto accepted = negotiate(request, *call.resource, s_.gates);
-  if (!accepted) return respond_status(responder, accepted.error());
-  if (auto done = read_options(call, request, "DeleteOptions"); !done) return respond_status(responder, done.error());
-  auto deletion = read_deletion(call, request, s_.gates);
-  if (!deletion) return respond_status(responder, deletion.error());
+  if (!accepted) return respond_status(responder, accepted.error(), call.warnings);
+  bool dependents_go = false;
+  auto deletion = read_deletion(call, request, s_.gates, dependents_go);
+  if (!deletion) return respond_status(responder, deletion.error(), call.warnings);
+  if (call.resource->strategy->warns_of_orphans && deletion->propagation.empty())
+    call.warn("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
   auto now = s_.core.clock.now();
   if (info.verb == "deletecollection") {
-    auto removed = s_.engine.remove_collection(call, *deletion, read_list_query(request.query));
+    auto query = read_list_query(request.query, true);
+    if (!query) return respond_status(responder, query.error(), call.warnings);
+    auto removed = s_.engine.remove_collection(call, *deletion, *query);
     tell_audit(call);
-    if (!removed) return respond_status(responder, removed.error());
+    if (!removed) return respond_status(responder, removed.error(), call.warnings);
     ListPage page;
     page.items = std::move(*removed);
     page.revision = s_.core.cache.revision();
@@ -572,7 +642,9 @@ void Router::remove(Call& call, const RequestInfo& info, http::Request& request,
   if (!removed) return respond_status(responder, removed.error(), call.warnings);
   if (removed->removed && !call.resource->strategy->returns_deleted)
     return respond_json(responder, 200, json::serialize(success_status(call, removed->object->uid())), call.warnings);
-  respond_as(responder, 200, encode_object(*call.resource, removed->object, *accepted, now), *accepted, call.warnings);
+  // Not gone yet, and to be waited for by who wants its dependents gone.
+  const int code = dependents_go && !removed->removed ? 202 : 200;
+  respond_as(responder, code, encode_object(*call.resource, removed->object, *accepted, now), *accepted, call.warnings);
 }
 
 }  // namespace kcube::apiserver

@@ -66,6 +66,7 @@ class Router {
   static auth::Attributes attributes_of(const auth::User& user, const RequestInfo& info, const http::Request& request);
   Result<void> authorize(const auth::Attributes& attributes, audit::Record* record) const;
   Result<auth::User> impersonated(const auth::User& user, const http::Request& request) const;
+  void not_served(const http::Request& request, http::Responder& responder) const;
   void resource(Call call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
   void read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder);
   void write(Call& call, const RequestInfo& info, http::Request& request, http::Responder& responder);

@@ -9,7 +9,14 @@ constexpr Strategy kPlain{};
 constexpr Strategy kWithStatus{.has_status = true, .has_generation = true};
 constexpr Strategy kStatusOnly{.has_status = true};
 constexpr Strategy kGeneration{.has_generation = true};
-constexpr Strategy kWorkload{.has_status = true, .has_generation = true, .labels_by_status = false};
+constexpr Strategy kDeployment{.has_status = true, .has_generation = true, .labels_by_status = false, .generation_by_annotations = true};
+constexpr Strategy kEndpointSlice{.has_generation = true, .generation_by_labels = true};
+// metadata is none of the status's business.
+constexpr Strategy kStatusAlone{.has_status = true, .metadata_by_status = false};
+constexpr Strategy kStatusAloneAndGeneration{.has_status = true, .has_generation = true, .metadata_by_status = false};
+constexpr Strategy kClaim{.has_status = true, .metadata_by_status = false, .returns_deleted = true};
+constexpr Strategy kDevices{.has_generation = true, .returns_deleted = true};
+constexpr Strategy kWorkload{.has_status = true, .has_generation = true};
 constexpr Strategy kReplicationController{.has_status = true, .has_generation = true, .orphans_by_default = true};
 constexpr Strategy kReturnsDeleted{.returns_deleted = true};
 constexpr Strategy kPodTemplate{.has_generation = true, .returns_deleted = true};
@@ -28,7 +35,7 @@ constexpr Row kRows[] = {
     {"", "secrets", &kSecretStrategy},
     {"", "events", &kEventStrategy},
     {"", "endpoints", &kCreatesOnUpdate},
-    {"", "limitranges", &kCreatesOnUpdate},
+    {"", "limitranges", &kLimitRangeStrategy},
     {"", "podtemplates", &kPodTemplate},
     {"", "serviceaccounts", &kReturnsDeleted},
     {"", "resourcequotas", &kQuota},
@@ -37,13 +44,13 @@ constexpr Row kRows[] = {
     {"", "persistentvolumeclaims", &kPersistentVolumeClaimStrategy},
     {"admissionregistration.k8s.io", "mutatingwebhookconfigurations", &kGeneration},
     {"admissionregistration.k8s.io", "validatingwebhookconfigurations", &kGeneration},
-    {"admissionregistration.k8s.io", "validatingadmissionpolicies", &kWithStatus},
+    {"admissionregistration.k8s.io", "validatingadmissionpolicies", &kStatusAloneAndGeneration},
     {"admissionregistration.k8s.io", "validatingadmissionpolicybindings", &kGeneration},
     {"admissionregistration.k8s.io", "mutatingadmissionpolicies", &kGeneration},
     {"admissionregistration.k8s.io", "mutatingadmissionpolicybindings", &kGeneration},
     {"apiextensions.k8s.io", "customresourcedefinitions", &kCrdStrategy},
     {"apiregistration.k8s.io", "apiservices", &kApiServiceStrategy},
-    {"apps", "deployments", &kWorkload},
+    {"apps", "deployments", &kDeployment},
     {"apps", "replicasets", &kWorkload},
     {"apps", "statefulsets", &kWorkload},
     {"apps", "daemonsets", &kDaemonSetStrategy},
@@ -52,27 +59,29 @@ constexpr Row kRows[] = {
     {"batch", "cronjobs", &kWorkload},
     {"certificates.k8s.io", "certificatesigningrequests", &kCsrStrategy},
     {"coordination.k8s.io", "leases", &kCreatesOnUpdate},
-    {"discovery.k8s.io", "endpointslices", &kGeneration},
-    {"flowcontrol.apiserver.k8s.io", "flowschemas", &kWithStatus},
-    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", &kWithStatus},
+    {"discovery.k8s.io", "endpointslices", &kEndpointSlice},
+    {"flowcontrol.apiserver.k8s.io", "flowschemas", &kStatusAloneAndGeneration},
+    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", &kStatusAloneAndGeneration},
     {"networking.k8s.io", "ingresses", &kIngressStrategy},
     {"networking.k8s.io", "ingressclasses", &kGeneration},
     {"networking.k8s.io", "networkpolicies", &kGeneration},
-    {"networking.k8s.io", "servicecidrs", &kStatusOnly},
+    {"networking.k8s.io", "servicecidrs", &kStatusAlone},
     {"policy", "poddisruptionbudgets", &kWithStatus},
     {"rbac.authorization.k8s.io", "roles", &kRoleStrategy},
     {"rbac.authorization.k8s.io", "rolebindings", &kRoleBindingStrategy},
     {"rbac.authorization.k8s.io", "clusterroles", &kRoleStrategy},
     {"rbac.authorization.k8s.io", "clusterrolebindings", &kRoleBindingStrategy},
-    {"resource.k8s.io", "resourceclaims", &kStatusOnly},
-    {"resource.k8s.io", "deviceclasses", &kGeneration},
-    {"resource.k8s.io", "resourceslices", &kGeneration},
+    {"resource.k8s.io", "resourceclaims", &kClaim},
+    {"resource.k8s.io", "resourceclaimtemplates", &kReturnsDeleted},
+    {"resource.k8s.io", "deviceclasses", &kDevices},
+    {"resource.k8s.io", "resourceslices", &kDevices},
     {"scheduling.k8s.io", "priorityclasses", &kGeneration},
     {"storage.k8s.io", "storageclasses", &kReturnsDeleted},
     {"storage.k8s.io", "csidrivers", &kReturnsDeleted},
     {"storage.k8s.io", "csinodes", &kReturnsDeleted},
-    {"storage.k8s.io", "csistoragecapacities", &kReturnsDeleted},
-    {"storage.k8s.io", "volumeattachments", &kQuota},
+    {"storage.k8s.io", "volumeattributesclasses", &kReturnsDeleted},
+    {"storage.k8s.io", "volumeattachments", &kClaim},
+    {"node.k8s.io", "runtimeclasses", &kCreatesOnUpdate},
 };
 
 }  // namespace

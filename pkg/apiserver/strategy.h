@@ -25,7 +25,14 @@ struct Strategy {
   bool returns_deleted = false;        // DELETE answers with the object instead of a Status
   bool creates_on_update = false;      // PUT to an absent name creates
   bool orphans_by_default = false;     // dependents of a deleted object stay unless asked otherwise
+  bool warns_of_orphans = false;       // and who deletes without saying what becomes of them is told so
+  bool collects_garbage = true;        // has dependents at all
+  bool generation_by_labels = false;   // a change of labels counts as one of the spec
+  bool generation_by_annotations = false;
+  bool tracks_spec = true;             // spec is anybody's to set
 
+  // What a version of the kind has and the object has otherwise; before fields are tracked.
+  void (*normalize)(json::object& object, bool creating) = nullptr;
   // After metadata is filled in and before defaults. `object` is the whole object.
   Result<void> (*prepare_create)(json::object& object, Write& write) = nullptr;
   // By the main resource; status and metadata are settled already.
@@ -49,7 +56,8 @@ bool needs_version(const api::ResourceInfo& stored);
 // The strategies with files of their own.
 extern const Strategy kPodStrategy, kServiceStrategy, kNamespaceStrategy, kNodeStrategy, kSecretStrategy, kCsrStrategy,
     kPersistentVolumeStrategy, kPersistentVolumeClaimStrategy, kIngressStrategy, kEventStrategy, kJobStrategy,
-    kApiServiceStrategy, kCrdStrategy, kDaemonSetStrategy, kRoleStrategy, kRoleBindingStrategy;
+    kApiServiceStrategy, kCrdStrategy, kDaemonSetStrategy, kRoleStrategy, kRoleBindingStrategy,
+    kLimitRangeStrategy;
 
 // For strategies: `object`'s member becomes what `old` has there, or goes.
 void keep_member(json::object& object, const json::object& old, std::string_view name);

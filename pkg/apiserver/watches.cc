@@ -161,16 +161,18 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   std::string_view version = query.get("resourceVersion");
   auto revision = parse_int<uint64_t>(version.empty() ? "0" : version);
   auto refuse = [](Cause cause) { return fail(api::invalid("meta.k8s.io", "ListOptions", "", {std::move(cause)})); };
-  if (!revision) return refuse(api::field_invalid("resourceVersion", json::value(json::key(version)), "strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
   spec.bookmarks = query.flag("allowWatchBookmarks");
   std::string_view match = query.get("resourceVersionMatch");
   const bool initial_given = query.has("sendInitialEvents");
+  if (initial_given && match != "NotOlderThan")
+    return refuse(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+  if (!match.empty() && !initial_given)
+    return refuse(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+  if (!revision)
+    return fail(Status(500, "", "resourceVersion: Invalid value: \"" + std::string(version) + "\": strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
   if (query.flag("sendInitialEvents")) {
-    if (match != "NotOlderThan") return refuse(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
     spec.initial_state = true;
     spec.initial_end = spec.bookmarks;
-  } else if (!match.empty() && !initial_given) {
-    return refuse(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
   } else {
     spec.initial_state = *revision == 0 && !initial_given;
   }
@@ -181,7 +183,7 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   return spec;
 }
 
-void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Accepted& accepted, Clock& clock, const http::Request& request,
+void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Accepted& accepted, const std::vector<std::string>& warnings, Clock& clock, const http::Request& request,
                  std::unique_ptr<http::Responder> responder) {
   if (http::wants_websocket(request)) {
     auto channel = http::accept_message_stream(request, std::move(responder), true);
@@ -191,6 +193,7 @@ void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Ac
   http::Headers headers;
   headers.add("Content-Type", media_type(accepted));
   headers.add("Cache-Control", "no-cache, private");
+  add_warnings(headers, warnings);
   auto stream = responder->stream(200, std::move(headers));
   auto departure = std::make_shared<Departure>();
   stream->on_close([departure] {

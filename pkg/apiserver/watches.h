@@ -12,7 +12,7 @@ namespace kcube::apiserver {
 Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_t now);
 
 // Registers with `hub` and goes on after this returns.
-void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Accepted& accepted, Clock& clock, const http::Request& request,
+void serve_watch(Hub& hub, WatchSpec spec, const ResourcePtr& resource, const Accepted& accepted, const std::vector<std::string>& warnings, Clock& clock, const http::Request& request,
                  std::unique_ptr<http::Responder> responder);
 
 }  // namespace kcube::apiserver

@@ -10,7 +10,7 @@ namespace {
 
 Result<void> protect(Admission& a) {
   if (a.operation != Operation::create || a.object == nullptr) return {};
-  std::string_view finalizer = a.is("", "persistentvolumeclaims") ? "kubernetes.io/pvc-protection" : a.is("", "persistentvolumes") ? "kubernetes.io/pv-protection" : "";
+  std::string_view finalizer = a.is("", "persistentvolumeclaims") ? "kubernetes.io/pvc-protection" : a.is("", "persistentvolumes") ? "kubernetes.io/pv-protection" : a.is("storage.k8s.io", "volumeattributesclasses") ? "kubernetes.io/vac-protection" : "";
   if (finalizer.empty()) return {};
   json::array& finalizers = json::ensure_array(json::ensure_object(a.object->get_object(), "metadata"), "finalizers");
   if (std::ranges::none_of(finalizers, [&](const json::value& f) { return json::get_string(&f) == finalizer; })) finalizers.emplace_back(json::key(finalizer));

@@ -29,6 +29,12 @@ std::shared_ptr<const cel::Program> check(const Cursor& expression, const cel::E
   return nullptr;
 }
 
+// A list of dyn, such as `[]`, is none.
+bool is_json_patch(const cel::Type& type) {
+  if (type.kind() == cel::TypeKind::dyn) return true;
+  return type.kind() == cel::TypeKind::list && !type.parameters().empty() && type.parameters()[0]->kind() == cel::TypeKind::object;
+}
+
 // Fields by their own names: `request.namespace` is not written `request.__namespace__`, as in a schema it would be.
 class PlainFields final : public cel::Fields {
  public:
@@ -101,7 +107,9 @@ void validate_policy_expressions(const Cursor& spec) {
   environment.enable_mutations();
   for (const Cursor& one : spec["mutations"].items()) {
     check(one["applyConfiguration"]["expression"], environment);
-    check(one["jsonPatch"]["expression"], environment);
+    Cursor patch = one["jsonPatch"]["expression"];
+    auto program = check(patch, environment);
+    if (program && !is_json_patch(*program->type())) patch.invalid("must evaluate to list(JSONPatch) but got " + program->type()->to_string());
   }
 }
 

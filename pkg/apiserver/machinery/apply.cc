@@ -1,6 +1,8 @@
 #include "pkg/apiserver/machinery/apply.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "pkg/apiserver/machinery/structure.h"
 
@@ -40,8 +42,9 @@ const FieldSet& unowned() {
 // Removes what is not tracked: identity, and the half of the object that this request cannot write.
 void strip(FieldSet& set, const ApplyOptions& options) {
   set.subtract(unowned());
-  if (options.subresource == "status") set.children.erase("f:spec");
-  else if (options.status_apart) set.children.erase("f:status");
+  const bool status = options.subresource == "status" || options.subresource == "approval";
+  if (status || !options.tracks_spec) set.children.erase("f:spec");
+  if (!status && options.status_apart) set.children.erase("f:status");
   auto metadata = set.children.find("f:metadata");
   if (metadata != set.children.end() && metadata->second.empty()) set.children.erase(metadata);
 }
@@ -142,10 +145,52 @@ bool clears(const json::value& object) {
   return std::ranges::all_of(list->get_array(), [](const json::value& e) { return e.is_object() && e.get_object().empty(); });
 }
 
+// Members in the order of their names, as Go writes maps.
+json::value sorted(const json::value& value) {
+  if (value.is_array()) {
+    json::array out;
+    for (const json::value& item : value.get_array()) out.push_back(sorted(item));
+    return out;
+  }
+  if (!value.is_object()) return value;
+  std::map<std::string_view, const json::value*> members;
+  for (const auto& m : value.get_object()) members.emplace(json::view(m.key()), &m.value());
+  json::object out;
+  for (const auto& [name, v] : members) out[json::key(name)] = sorted(*v);
+  return out;
+}
+
 json::value without_managed_fields(const json::value& object) {
   json::value copy = object;
   if (json::value* metadata = json::find(&copy, "metadata"); metadata != nullptr && metadata->is_object()) metadata->get_object().erase("managedFields");
   return copy;
+}
+
+constexpr std::string_view kKubectl = "kubectl";
+constexpr const char* kLastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+
+// kubectl takes over what it has applied itself before the server could.
+void drop_own_conflicts(std::vector<std::pair<const Manager*, std::string>>& conflicts, const json::value* live, const Place& place) {
+  auto last = json::parse(json::get_string(json::at(live, {"metadata", "annotations", kLastApplied})));
+  if (!last || !last->is_object()) return;
+  FieldSet applied = fields_of(place, *last);
+  const json::value base = without_managed_fields(*live);
+  Difference d = compare(place, &*last, &base);
+  std::set<std::string> own;
+  for (std::string& path : applied.paths()) own.insert(std::move(path));
+  for (const std::string& path : d.modified.paths()) own.erase(path);
+  for (const auto& [manager, path] : conflicts)
+    if (!own.contains(path)) return;
+  conflicts.clear();
+}
+
+// And keeps the annotation true for a kubectl that applies by itself.
+void write_last_applied(json::value& merged, const json::value& config) {
+  json::value* annotations = json::find(json::find(&merged, "metadata"), "annotations");
+  if (annotations == nullptr || !annotations->is_object() || !annotations->get_object().contains(kLastApplied)) return;
+  json::value shown = without_managed_fields(config);
+  if (json::value* own = json::find(json::find(&shown, "metadata"), "annotations"); own != nullptr && own->is_object()) own->get_object().erase(kLastApplied);
+  annotations->get_object()[kLastApplied] = json::serialize(sorted(shown)) + "\n";
 }
 
 }  // namespace
@@ -157,6 +202,8 @@ void update_managed_fields(const json::value* live, json::value& updated, const 
   }
   Managers managers = read_managers(&updated);
   if (managers.empty() && live != nullptr) managers = read_managers(live);
+  // An object that nobody is known to have written goes on like that, until somebody applies it.
+  if (managers.empty() && live != nullptr) return;
   Difference d = compare(Place::of(type), live, &updated);
   FieldSet taken = d.added;
   taken.unite(d.modified);
@@ -180,6 +227,13 @@ Result<json::value> apply(const json::value* live, const json::value& config, co
   wanted.member = false;
   strip(wanted, options);
   Managers managers = read_managers(live);
+  if (live != nullptr && managers.empty()) {
+    // What was there before anybody applied.
+    Manager first{"before-first-apply", "Update", options.api_version, "", format_time(options.now), fields_of(place, *live)};
+    first.fields.member = false;
+    strip(first.fields, {.manager = {}, .force = false, .subresource = {}, .api_version = options.api_version, .now = options.now, .status_apart = false});
+    managers.push_back(std::move(first));
+  }
   Manager& self = find_or_add(managers, options, "Apply");
   FieldSet before = self.fields;
 
@@ -200,16 +254,19 @@ Result<json::value> apply(const json::value* live, const json::value& config, co
     if (&m == &self) continue;
     for (std::string& path : m.fields.intersection(changed).intersection(wanted).paths()) conflicts.emplace_back(&m, std::move(path));
   }
+  std::ranges::stable_sort(conflicts, {}, [](const auto& c) { return manager_text(*c.first); });
+  if (options.manager == kKubectl) drop_own_conflicts(conflicts, live, place);
   if (!conflicts.empty() && !options.force) return fail(conflict_status(conflicts));
   for (Manager& m : managers) {
     if (&m == &self) continue;
     m.fields.subtract(changed);
     m.fields.subtract(d.removed);
   }
-  bool same = before == wanted && d.none();
   self.fields = std::move(wanted);
   self.api_version = options.api_version;
-  if (!same || self.time.empty()) self.time = format_time(options.now);
+  // Who only takes part in what is there already has no time.
+  if (!d.none()) self.time = format_time(options.now);
+  if (options.manager == kKubectl) write_last_applied(merged, config);
   write_managers(merged, std::move(managers));
   return merged;
 }

@@ -18,6 +18,7 @@ struct ApplyOptions {
   std::string api_version;          // of the applied configuration
   SystemTime now{};
   bool status_apart = true;         // status is written by its subresource alone
+  bool tracks_spec = true;          // spec may change at all
 };
 
 // The object after `config` is applied to `live` (null: create), with its managedFields brought up to date.

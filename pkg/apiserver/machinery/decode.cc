@@ -29,6 +29,7 @@ using api::Type;
 
 // What Go calls the types, for the messages of its decoder.
 std::string go_type(const Field& field) {
+  if (!field.go_name.empty()) return std::string(field.go_name);
   switch (field.kind) {
     case FieldKind::boolean: return "bool";
     case FieldKind::int32: return "int32";
@@ -79,7 +80,9 @@ class Checker {
         remove();
         continue;
       }
-      std::string plain = path.empty() ? std::string(name) : path + "." + std::string(name);
+      std::string plain = path.empty() ? std::string() : path + ".";
+      if (!field->inside.empty()) plain.append(field->inside).append(".");
+      plain += name;
       if (auto r = member(it->value(), *field, type, plain, at); !r) return r;
       if (empty_ == Empty::drop && is_empty(it->value(), *field)) remove();
     }
@@ -132,7 +135,7 @@ class Checker {
         return {};
       }
       case Shape::map: {
-        if (!value.is_object()) return mismatch(json_kind(value), owner, path, "map[string]" + go_type(field));
+        if (!value.is_object()) return mismatch(json_kind(value), owner, path, field.go_name.empty() ? "map[string]" + go_type(field) : std::string(field.go_name));
         for (auto& m : value.get_object()) {
           if (m.value().is_null()) {
             m.value() = zero(field);
@@ -171,7 +174,7 @@ class Checker {
   Result<void> one(json::value& value, const Field& field, const Type& owner, const std::string& path, const std::string& indexed) {
     switch (field.kind) {
       case FieldKind::string:
-        if (!value.is_string()) return mismatch(json_kind(value), owner, path, "string");
+        if (!value.is_string()) return mismatch(json_kind(value), owner, path, go_type(field));
         return {};
       case FieldKind::boolean:
         if (!value.is_bool()) return mismatch(json_kind(value), owner, path, "bool");
@@ -186,7 +189,7 @@ class Checker {
       case FieldKind::micro_time: return time(value, field, owner, path);
       case FieldKind::quantity: return quantity(value);
       case FieldKind::int_or_string:
-        if (value.is_string() || value.is_int64()) return {};
+        if (value.is_string()) return {};
         if (value.is_number()) return integer(value, {.kind = FieldKind::int32}, owner, path);
         return mismatch(json_kind(value), owner, path, "intstr.IntOrString");
       case FieldKind::raw: return {};
@@ -204,7 +207,7 @@ class Checker {
     // 2.0 is an integer to Kubernetes' decoder; 2.5 is not.
     if (value.is_double()) {
       double d = value.get_double();
-      if (d != std::floor(d) || std::abs(d) > 9e18) return mismatch("number " + json::serialize(value), owner, path, go);
+      if (d != std::floor(d) || std::abs(d) > 9e18) return mismatch("number " + number_text(value), owner, path, go);
       value = static_cast<int64_t>(d);
     }
     // Values made in this process may be unsigned.
@@ -217,6 +220,7 @@ class Checker {
   }
 
   static Result<void> bytes(json::value& value, const Type& owner, const std::string& path) {
+    if (value.is_array() && !value.get_array().empty()) return mismatch(json_kind(value.get_array()[0]), owner, path, "uint8");
     if (!value.is_string()) return mismatch(json_kind(value), owner, path, "[]uint8");
     std::string_view text = json::view(value.get_string());
     if (base64_decode(text)) return {};
@@ -230,6 +234,8 @@ class Checker {
     }
     size_t bad = 0;
     while (bad < text.size() && (std::isalnum(static_cast<unsigned char>(text[bad])) || text[bad] == '+' || text[bad] == '/')) ++bad;
+    // Padding is met where a group may end; what comes after the last group is what is wrong.
+    if (size_t end = text.find_first_not_of('=', bad); bad % 4 >= 2 && end != std::string_view::npos && end == (bad + 3) / 4 * 4) bad = end;
     return fail(Status::bad_request("illegal base64 data at input byte " + std::to_string(bad)));
   }
 

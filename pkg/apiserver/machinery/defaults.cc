@@ -54,7 +54,7 @@ void apply_static(json::value& value, const Type& type) {
     json::value* member = object.if_contains(json::key(field.name));
     if (member == nullptr) {
       // Every kind has metadata; the rest of a required-but-absent string is for validation to refuse.
-      if (field.default_json.empty() || field.shape != Shape::single) continue;
+      if (field.default_json.empty() || (field.shape != Shape::single && field.default_json != "null")) continue;
       member = &object[json::key(field.name)];
       *member = parsed_default(field.default_json);
     } else if (!field.default_json.empty() && member->is_string() && member->get_string().empty()) {

@@ -38,13 +38,17 @@ Status does_not_apply() { return {422, "Invalid", "the server rejected our reque
 Result<std::vector<std::string>> pointer(std::string_view text) {
   std::vector<std::string> out;
   if (text.empty()) return out;
-  if (text[0] != '/') return fail(Status::bad_request("jsonpatch path \"" + std::string(text) + "\" does not start with '/'"));
+  if (text[0] != '/') return fail(does_not_apply());
   for (std::string_view part : split(text.substr(1), '/')) out.push_back(replace_all(replace_all(std::string(part), "~1", "/"), "~0", "~"));
   return out;
 }
 
 std::optional<size_t> array_index(const std::string& token, size_t size, bool allow_end) {
   if (token == "-") return allow_end ? std::optional(size) : std::nullopt;
+  if (token.starts_with('-')) {   // counted from the end
+    auto back = parse_int<size_t>(std::string_view(token).substr(1));
+    return back && *back > 0 && *back <= size ? std::optional(size - *back) : std::nullopt;
+  }
   auto index = parse_int<size_t>(token);
   if (!index || *index > size || (*index == size && !allow_end)) return std::nullopt;
   return index;
@@ -84,24 +88,24 @@ class JsonPatch {
   explicit JsonPatch(json::value& root) : root_(root) {}
 
   Result<void> run(const json::value& operation) {
-    if (!operation.is_object()) return fail(Status::bad_request("jsonpatch operation is not an object"));
+    static const json::value kNull(nullptr);
     std::string_view op = json::get_string(operation, {"op"});
     auto path = pointer(json::get_string(operation, {"path"}));
     if (!path) return fail(path.error());
     const json::value* value = json::find(&operation, "value");
-    if ((op == "add" || op == "replace" || op == "test") && value == nullptr && op != "test")
-      return fail(Status::bad_request("jsonpatch " + std::string(op) + " operation without a value"));
-    if (value != nullptr)
-      if (auto r = check_depth(*path, *value); !r) return r;
+    if (json::find(&operation, "path") == nullptr) return fail(does_not_apply());
+    if (value == nullptr) value = &kNull;
+    if (auto r = check_depth(*path, *value); !r) return r;
     if (op == "add") return add(*path, *value);
     if (op == "remove") return remove(*path);
     if (op == "replace") return replace(*path, *value);
-    if (op == "test") return test(*path, value == nullptr ? json::value() : *value);
+    if (op == "test") return test(*path, *value);
     if (op == "move" || op == "copy") {
+      if (json::find(&operation, "from") == nullptr) return fail(does_not_apply());
       auto from = pointer(json::get_string(operation, {"from"}));
       if (!from) return fail(from.error());
       json::value* source = walk(root_, *from, from->size());
-      if (source == nullptr) return missing(op, *from);
+      if (source == nullptr) return fail(does_not_apply());
       if (auto r = check_depth(*path, *source); !r) return r;
       if (op == "copy") {
         copied_ += json::serialize(*source).size();
@@ -113,7 +117,7 @@ class JsonPatch {
         if (auto r = remove(*from); !r) return r;
       return add(*path, copy);
     }
-    return fail(Status::bad_request("Unexpected kind: " + std::string(op)));
+    return fail(does_not_apply());
   }
 
  private:
@@ -122,51 +126,50 @@ class JsonPatch {
     return fail(Status(422, "Invalid", "the patch nests objects deeper than " + std::to_string(kMostDepth)));
   }
 
-  static std::unexpected<Status> missing(std::string_view op, const std::vector<std::string>& path) {
-    return fail(does_not_apply());
-  }
-
   Result<void> add(const std::vector<std::string>& path, const json::value& value) {
-    if (path.empty()) {
-      root_ = value;
-      return {};
-    }
+    if (path.empty()) return fail(does_not_apply());
     json::value* parent = walk(root_, path, path.size() - 1);
-    if (parent == nullptr) return missing("add", path);
+    if (parent == nullptr) return fail(does_not_apply());
     if (parent->is_object()) {
       parent->get_object()[json::key(path.back())] = value;
       return {};
     }
-    if (!parent->is_array()) return missing("add", path);
+    if (!parent->is_array()) return fail(does_not_apply());
     json::array& array = parent->get_array();
     auto index = array_index(path.back(), array.size(), true);
-    if (!index) return missing("add", path);
+    if (!index) return fail(does_not_apply());
     array.insert(array.begin() + static_cast<std::ptrdiff_t>(*index), value);
     return {};
   }
 
   Result<void> remove(const std::vector<std::string>& path) {
-    if (path.empty()) return missing("remove", path);
+    if (path.empty()) return fail(does_not_apply());
     json::value* parent = walk(root_, path, path.size() - 1);
     if (parent != nullptr && parent->is_object()) {
       json::object& object = parent->get_object();
       auto it = object.find(json::key(path.back()));
-      if (it == object.end()) return missing("remove", path);
+      if (it == object.end()) return fail(does_not_apply());
       object.stable_erase(it);
       return {};
     }
-    if (parent == nullptr || !parent->is_array()) return missing("remove", path);
+    if (parent == nullptr || !parent->is_array()) return fail(does_not_apply());
     json::array& array = parent->get_array();
     auto index = array_index(path.back(), array.size(), false);
-    if (!index) return missing("remove", path);
+    if (!index) return fail(does_not_apply());
     array.erase(array.begin() + static_cast<std::ptrdiff_t>(*index));
     return {};
   }
 
   Result<void> replace(const std::vector<std::string>& path, const json::value& value) {
     json::value* target = walk(root_, path, path.size());
-    if (target == nullptr) return missing("replace", path);
-    *target = value;
+    if (target != nullptr) {
+      *target = value;
+      return {};
+    }
+    // A member that is missing is added.
+    json::value* parent = path.empty() ? nullptr : walk(root_, path, path.size() - 1);
+    if (parent == nullptr || !parent->is_object()) return fail(does_not_apply());
+    parent->get_object()[json::key(path.back())] = value;
     return {};
   }
 
@@ -367,8 +370,18 @@ class StrategicMerge {
 }  // namespace
 
 Result<json::value> json_patch(const json::value& object, const json::value& operations) {
-  if (!operations.is_array()) return fail(Status::bad_request("error decoding patch: json: cannot unmarshal " +
-                                                              std::string(operations.is_object() ? "object" : "value") + " into Go value of type []handlers.jsonPatchOp"));
+  if (operations.is_null()) return object;
+  auto kind = [](const json::value& v) { return std::string(v.is_object() ? "object" : v.is_array() ? "array" : v.is_string() ? "string" : v.is_bool() ? "bool" : "number"); };
+  auto undecodable = [&](const json::value& v, const char* what) {
+    return fail(Status::bad_request("error decoding patch: json: cannot unmarshal " + kind(v) + " into Go " + what));
+  };
+  if (!operations.is_array()) return undecodable(operations, "value of type []handlers.jsonPatchOp");
+  for (const json::value& operation : operations.get_array()) {
+    if (!operation.is_object()) return undecodable(operation, "value of type handlers.jsonPatchOp");
+    for (const char* name : {"op", "from", "path"})
+      if (const json::value* v = json::find(&operation, name); v != nullptr && !v->is_string() && !v->is_null())
+        return undecodable(*v, (std::string("struct field jsonPatchOp.") + name + " of type string").c_str());
+  }
   if (operations.get_array().size() > kMaxOperations)
     return fail(Status(413, "RequestEntityTooLarge", "The allowed maximum operations in a JSON patch is 10000, got " +
                                                          std::to_string(operations.get_array().size())));

@@ -12,13 +12,24 @@ using api::Shape;
 
 std::string member_element(std::string_view name) { return "f:" + std::string(name); }
 
-// Members that a Go struct always has, so that they never count as added: see defaults.schema.
+// A scalar as Go writes it for nothing.
+bool is_zero(const Place& parent, std::string_view name, const json::value& value) {
+  if (parent.kind != Place::Kind::object) return false;
+  const Field* field = parent.type->field(name);
+  if (field == nullptr || field->pointer || field->kind == FieldKind::message) return false;
+  if (value.is_null()) return true;
+  if (field->shape != Shape::single || field->default_json.empty()) return false;
+  return (value.is_string() && value.get_string().empty() && field->default_json == "\"\"") || (value.is_int64() && value.get_int64() == 0 && field->default_json == "0") ||
+         (value.is_bool() && !value.get_bool() && field->default_json == "false");
+}
+
+// Members that a Go struct always has, so that they never count as added.
 bool always_there(const Place& parent, std::string_view name) {
   if (parent.kind != Place::Kind::object) return false;
   const Field* field = parent.type->field(name);
   if (field == nullptr) return false;
   if (field->shape != Shape::single) return field->required;
-  return field->kind == FieldKind::message && (name == "metadata" || field->default_json.starts_with('{'));
+  return field->kind == FieldKind::message && !field->pointer;
 }
 
 struct Member {
@@ -37,7 +48,8 @@ std::map<std::string, Member> members_of(const Place& place, const json::value* 
         Member& member = out[member_element(json::view(m.key()))];
         member.*slot = &m.value();
         member.place = place.member(json::view(m.key()));
-        if (phantoms) member.phantom = always_there(place, json::view(m.key()));
+        if (phantoms && is_zero(place, json::view(m.key()), m.value())) out.erase(member_element(json::view(m.key())));
+        else if (phantoms) member.phantom = always_there(place, json::view(m.key()));
       }
     };
     take(before, &Member::before);
@@ -88,6 +100,7 @@ void compare_members(const Place& place, const json::value* before, const json::
 void compare_into(const Place& place, const json::value* before, const json::value* after, bool phantom, FieldSet& added, FieldSet& modified, FieldSet& removed) {
   if (before == nullptr && after == nullptr) return;
   if (before == nullptr) {
+    if (phantom && after->is_object() && after->get_object().empty()) return;
     if (phantom && composite(place, *after)) return compare_members(place, nullptr, after, true, added, modified, removed);
     added = whole(place, *after);
     return;
@@ -105,18 +118,54 @@ void compare_into(const Place& place, const json::value* before, const json::val
 }
 
 json::value merge_lists(const Place& place, const json::value& live, const json::value& config) {
+  // What both have comes in the order of the configuration, what only the live list has before what follows it there.
+  struct Item {
+    std::string element;
+    const json::value* value;
+  };
+  auto items_of = [&](const json::value& list) {
+    std::vector<Item> items;
+    for (const json::value& item : json::get_array(&list)) items.push_back({path_element(place, item), &item});
+    return items;
+  };
+  const auto ours = items_of(live), theirs = items_of(config);
+  auto find = [](const std::vector<Item>& items, const std::string& element) {
+    auto it = std::ranges::find(items, element, &Item::element);
+    return it == items.end() ? nullptr : it->value;
+  };
+  std::vector<std::string> shared;
+  for (const Item& item : theirs)
+    if (find(ours, item.element) != nullptr) shared.push_back(item.element);
   json::array out;
-  std::vector<std::string> seen;
-  for (const json::value& item : json::get_array(&live)) {
-    std::string element = path_element(place, item);
-    const json::value* over = nullptr;
-    for (const json::value& c : json::get_array(&config))
-      if (path_element(place, c) == element) over = &c;
-    if (over != nullptr) seen.push_back(element);
-    out.push_back(over == nullptr ? item : merge(place.element(), item, *over));
+  auto take = [&](const Item& item) {
+    const json::value* before = find(ours, item.element);
+    out.push_back(before == nullptr ? *item.value : merge(place.element(), *before, *item.value));
+  };
+  size_t l = 0, r = 0, next = 0;
+  while (l < ours.size() || r < theirs.size()) {
+    const bool known = l < ours.size() && find(theirs, ours[l].element) != nullptr;
+    if (l < ours.size() && r < theirs.size()) {
+      if (ours[l].element == theirs[r].element) {
+        take(theirs[r]);
+        ++l, ++r, ++next;
+        continue;
+      }
+      if (known && next < shared.size() && shared[next] != ours[l].element) {
+        ++l;
+        continue;
+      }
+    }
+    if (l < ours.size() && !known) {
+      out.push_back(*ours[l++].value);
+      continue;
+    }
+    if (r < theirs.size()) {
+      if (next < shared.size() && shared[next] == theirs[r].element) ++next;
+      take(theirs[r++]);
+    } else {
+      ++l;
+    }
   }
-  for (const json::value& item : json::get_array(&config))
-    if (std::ranges::find(seen, path_element(place, item)) == seen.end()) out.push_back(item);
   return out;
 }
 
@@ -158,8 +207,6 @@ Place Place::element() const {
   }
   if (kind == Kind::set || field == nullptr || field->shape == Shape::map_of_list) return {};
   if (field->kind != FieldKind::message || field->type == nullptr) return {};
-  // The elements of a keyed list are objects, also of a type that is one value elsewhere.
-  if (kind == Kind::keyed_list && !field->type->fields.empty()) return {Kind::object, field->type, nullptr};
   return of(*field->type);
 }
 

@@ -55,6 +55,18 @@ const Layout& layout_of(const ResourceInfo& resource) {
 void append_metadata_object(std::string& out, const json::value& object) {
   out += R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
   const json::value* metadata = json::find(&object, "metadata");
+  // How often a DaemonSet's template has changed is an annotation of its versions, not of the object.
+  constexpr const char* kTemplateGeneration = "deprecated.daemonset.template.generation";
+  const json::value* annotations = json::find(metadata, "annotations");
+  if (annotations != nullptr && json::get_string(object, {"kind"}) == "DaemonSet" && json::find(annotations, kTemplateGeneration) != nullptr) {
+    json::value shown = *metadata;
+    json::object& left = shown.get_object()["annotations"].get_object();
+    left.erase(kTemplateGeneration);
+    if (left.empty()) shown.get_object().erase("annotations");
+    json::append(out, shown);
+    out += '}';
+    return;
+  }
   if (metadata == nullptr) out += "{}";
   else json::append(out, *metadata);
   out += '}';

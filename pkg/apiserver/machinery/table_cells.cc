@@ -22,6 +22,7 @@ json::value age_of(std::string_view time, SystemTime now) {
   return text_cell(human_duration(now - t));
 }
 
+std::string or_unknown(std::string_view text) { return text.empty() ? "<unknown>" : std::string(text); }
 std::string or_none(std::string_view text) { return text.empty() ? "<none>" : std::string(text); }
 
 std::string joined_map(const json::value* map) {
@@ -278,9 +279,9 @@ const CellRule kCoreRules[] = {
     {"", "nodes", "Version", [](const json::value& o, SystemTime) { return text_cell(json::get_string(o, {"status", "nodeInfo", "kubeletVersion"})); }},
     {"", "nodes", "Internal-IP", [](const json::value& o, SystemTime) { return text_cell(node_address(o, "InternalIP")); }},
     {"", "nodes", "External-IP", [](const json::value& o, SystemTime) { return text_cell(node_address(o, "ExternalIP")); }},
-    {"", "nodes", "OS-Image", [](const json::value& o, SystemTime) { return text_cell(json::get_string(o, {"status", "nodeInfo", "osImage"})); }},
-    {"", "nodes", "Kernel-Version", [](const json::value& o, SystemTime) { return text_cell(json::get_string(o, {"status", "nodeInfo", "kernelVersion"})); }},
-    {"", "nodes", "Container-Runtime", [](const json::value& o, SystemTime) { return text_cell(json::get_string(o, {"status", "nodeInfo", "containerRuntimeVersion"})); }},
+    {"", "nodes", "OS-Image", [](const json::value& o, SystemTime) { return text_cell(or_unknown(json::get_string(o, {"status", "nodeInfo", "osImage"}))); }},
+    {"", "nodes", "Kernel-Version", [](const json::value& o, SystemTime) { return text_cell(or_unknown(json::get_string(o, {"status", "nodeInfo", "kernelVersion"}))); }},
+    {"", "nodes", "Container-Runtime", [](const json::value& o, SystemTime) { return text_cell(or_unknown(json::get_string(o, {"status", "nodeInfo", "containerRuntimeVersion"}))); }},
     {"", "services", "Type", [](const json::value& o, SystemTime) { return text_cell(json::get_string(o, {"spec", "type"})); }},
     {"", "services", "Cluster-IP", [](const json::value& o, SystemTime) { return text_cell(or_none(json::get_string(o, {"spec", "clusterIP"}))); }},
     {"", "services", "External-IP", [](const json::value& o, SystemTime) { return text_cell(service_external_ip(o)); }},
@@ -288,9 +289,9 @@ const CellRule kCoreRules[] = {
     {"", "services", "Selector", [](const json::value& o, SystemTime) { return text_cell(joined_map(json::at(&o, {"spec", "selector"}))); }},
     {"", "endpoints", "Endpoints", [](const json::value& o, SystemTime) { return text_cell(endpoints_text(o)); }},
     {"", "namespaces", "Status", [](const json::value& o, SystemTime) { return text_cell(json::get_string(o, {"status", "phase"})); }},
-    {"", "configmaps", "Data", [](const json::value& o, SystemTime) { return text_cell(std::to_string(count_of(o, {"data"}) + count_of(o, {"binaryData"}))); }},
+    {"", "configmaps", "Data", [](const json::value& o, SystemTime) { return json::value(count_of(o, {"data"}) + count_of(o, {"binaryData"})); }},
     {"", "secrets", "Type", [](const json::value& o, SystemTime) { return text_cell(json::get_string(o, {"type"})); }},
-    {"", "secrets", "Data", [](const json::value& o, SystemTime) { return text_cell(std::to_string(count_of(o, {"data"}))); }},
+    {"", "secrets", "Data", [](const json::value& o, SystemTime) { return json::value(count_of(o, {"data"})); }},
     {"", "resourcequotas", "Request", [](const json::value& o, SystemTime) { return text_cell(quota_usage(o, false)); }},
     {"", "resourcequotas", "Limit", [](const json::value& o, SystemTime) { return text_cell(quota_usage(o, true)); }},
     {"", "replicationcontrollers", "Desired", [](const json::value& o, SystemTime) { return json::value(json::get_int(o, {"spec", "replicas"})); }},
@@ -327,7 +328,7 @@ const CellRule kCoreRules[] = {
     {"", "events", "Source", [](const json::value& o, SystemTime) { return text_cell(event_source(o)); }},
     {"", "events", "Message", [](const json::value& o, SystemTime) { return text_cell(trim(json::get_string(o, {"message"}))); }},
     {"", "events", "First Seen", event_first_seen},
-    {"", "events", "Count", [](const json::value& o, SystemTime) { return text_cell(std::to_string(json::get_int(o, {"count"}, 1))); }},
+    {"", "events", "Count", [](const json::value& o, SystemTime) { return json::value(json::get_int(o, {"count"}, 1)); }},
 };
 
 }  // namespace

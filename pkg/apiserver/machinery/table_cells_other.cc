@@ -102,7 +102,19 @@ std::string joined_list(const json::value* list) {
   return join(out, ",");
 }
 
-json::value number_text(const json::value* v, std::string_view absent) { return text_cell(v == nullptr ? std::string(absent) : std::to_string(json::get_int(v))); }
+json::value number_or(const json::value* v, std::string_view absent) { return v == nullptr ? text_cell(absent) : json::value(json::get_int(v)); }
+
+std::string claim_state(const json::value& o) {
+  std::vector<std::string> states;
+  if (json::at(&o, {"metadata", "deletionTimestamp"}) != nullptr) states.push_back("deleted");
+  if (json::at(&o, {"status", "allocation"}) == nullptr) {
+    if (states.empty()) states.push_back("pending");
+  } else {
+    states.push_back("allocated");
+    if (!json::get_array(json::at(&o, {"status", "reservedFor"})).empty()) states.push_back("reserved");
+  }
+  return join(states, ",");
+}
 
 std::string param_kind(const json::value& o) {
   const json::value* p = json::at(&o, {"spec", "paramKind"});
@@ -148,7 +160,7 @@ const CellRule kRules[] = {
     {"networking.k8s.io", "ipaddresses", "ParentRef", [](const json::value& o, SystemTime) -> json::value {
        const json::value* p = json::at(&o, {"spec", "parentRef"});
        std::string group(json::get_string(json::find(p, "group")));
-       return text_cell(std::string(json::get_string(json::find(p, "resource"))) + "." + group + "/" + std::string(json::get_string(json::find(p, "namespace"))) + "/" +
+       return text_cell(std::string(json::get_string(json::find(p, "resource"))) + (group.empty() ? "" : "." + group) + "/" + std::string(json::get_string(json::find(p, "namespace"))) + "/" +
                         std::string(json::get_string(json::find(p, "name"))));
      }},
     {"networking.k8s.io", "networkpolicies", "Pod-Selector", [](const json::value& o, SystemTime) -> json::value { return text_cell(selector_text(json::at(&o, {"spec", "podSelector"}))); }},
@@ -210,11 +222,12 @@ const CellRule kRules[] = {
     {"discovery.k8s.io", "endpointslices", "AddressType", [](const json::value& o, SystemTime) -> json::value { return text(o, {"addressType"}); }},
     {"discovery.k8s.io", "endpointslices", "Ports", [](const json::value& o, SystemTime) -> json::value { return text_cell(slice_ports(o)); }},
     {"discovery.k8s.io", "endpointslices", "Endpoints", [](const json::value& o, SystemTime) -> json::value { return text_cell(slice_endpoints(o)); }},
+    {"resource.k8s.io", "resourceclaims", "State", [](const json::value& o, SystemTime) -> json::value { return text_cell(claim_state(o)); }},
     {"resource.k8s.io", "resourceslices", "Node", [](const json::value& o, SystemTime) -> json::value { return text(o, {"spec", "nodeName"}); }},
     {"resource.k8s.io", "resourceslices", "Driver", [](const json::value& o, SystemTime) -> json::value { return text(o, {"spec", "driver"}); }},
     {"resource.k8s.io", "resourceslices", "Pool", [](const json::value& o, SystemTime) -> json::value { return text(o, {"spec", "pool", "name"}); }},
     {"flowcontrol.apiserver.k8s.io", "flowschemas", "PriorityLevel", [](const json::value& o, SystemTime) -> json::value { return text(o, {"spec", "priorityLevelConfiguration", "name"}); }},
-    {"flowcontrol.apiserver.k8s.io", "flowschemas", "MatchingPrecedence", [](const json::value& o, SystemTime) -> json::value { return number_text(json::at(&o, {"spec", "matchingPrecedence"}), "0"); }},
+    {"flowcontrol.apiserver.k8s.io", "flowschemas", "MatchingPrecedence", [](const json::value& o, SystemTime) -> json::value { return number_or(json::at(&o, {"spec", "matchingPrecedence"}), "<none>"); }},
     {"flowcontrol.apiserver.k8s.io", "flowschemas", "DistinguisherMethod", [](const json::value& o, SystemTime) -> json::value { return text(o, {"spec", "distinguisherMethod", "type"}, "<none>"); }},
     {"flowcontrol.apiserver.k8s.io", "flowschemas", "MissingPL", [](const json::value& o, SystemTime) -> json::value {
        for (const json::value& c : json::get_array(json::at(&o, {"status", "conditions"})))
@@ -223,12 +236,12 @@ const CellRule kRules[] = {
      }},
     {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "Type", [](const json::value& o, SystemTime) -> json::value { return text(o, {"spec", "type"}); }},
     {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "NominalConcurrencyShares", [](const json::value& o, SystemTime) -> json::value {
-       return number_text(json::at(&o, {"spec", "limited", "nominalConcurrencyShares"}), "<none>");
+       return number_or(json::at(&o, {"spec", "limited", "nominalConcurrencyShares"}), "<none>");
      }},
-    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "Queues", [](const json::value& o, SystemTime) -> json::value { return number_text(json::at(&o, {"spec", "limited", "limitResponse", "queuing", "queues"}), "<none>"); }},
-    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "HandSize", [](const json::value& o, SystemTime) -> json::value { return number_text(json::at(&o, {"spec", "limited", "limitResponse", "queuing", "handSize"}), "<none>"); }},
+    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "Queues", [](const json::value& o, SystemTime) -> json::value { return number_or(json::at(&o, {"spec", "limited", "limitResponse", "queuing", "queues"}), "<none>"); }},
+    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "HandSize", [](const json::value& o, SystemTime) -> json::value { return number_or(json::at(&o, {"spec", "limited", "limitResponse", "queuing", "handSize"}), "<none>"); }},
     {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "QueueLengthLimit", [](const json::value& o, SystemTime) -> json::value {
-       return number_text(json::at(&o, {"spec", "limited", "limitResponse", "queuing", "queueLengthLimit"}), "<none>");
+       return number_or(json::at(&o, {"spec", "limited", "limitResponse", "queuing", "queueLengthLimit"}), "<none>");
      }},
 };
 

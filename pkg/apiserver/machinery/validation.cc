@@ -58,6 +58,7 @@ constexpr Entry kRules[] = {
     {"rbac.authorization.k8s.io", "rolebindings", validate_role_binding},
     {"rbac.authorization.k8s.io", "roles", validate_role},
     {"resource.k8s.io", "deviceclasses", validate_device_class},
+    {"resource.k8s.io", "resourceslices", validate_resource_slice},
     {"resource.k8s.io", "resourceclaims", validate_resource_claim},
     {"resource.k8s.io", "resourceclaimtemplates", validate_resource_claim_template},
     {"scheduling.k8s.io", "priorityclasses", validate_priority_class},

@@ -30,8 +30,8 @@ void validate_target(const Cursor& target) {
   Cursor type = target["type"];
   if (type.empty())
     type.required("must specify a metric target type");
-  else if (!type.in({"Utilization", "Value", "AverageValue"}))
-    type.invalid("must be either Utilization, Value, or AverageValue");
+  if (!type.in({"Utilization", "Value", "AverageValue"}))
+    type.invalid_text(type.text(), "must be either Utilization, Value, or AverageValue");
   for (std::string_view member : {"value", "averageValue"})
     if (target[member].present() && api::Quantity::from_json(target[member].value()) <= api::Quantity())
       target[member].invalid("must be positive");

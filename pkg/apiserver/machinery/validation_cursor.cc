@@ -90,6 +90,10 @@ void Cursor::not_supported(std::initializer_list<std::string_view> supported) co
   causes_->push_back(api::field_not_supported(path_, value_ == nullptr ? json::value("") : *value_, supported));
 }
 
+void Cursor::not_supported(const json::value& shown, std::initializer_list<std::string_view> supported) const {
+  causes_->push_back(api::field_not_supported(path_, shown, supported));
+}
+
 void Cursor::too_long(size_t limit) const { causes_->push_back(api::field_too_long(path_, limit)); }
 void Cursor::too_many(size_t limit) const { causes_->push_back(api::field_too_many(path_, size(), limit)); }
 
@@ -135,7 +139,9 @@ bool Cursor::between(int64_t low, int64_t high) const {
 
 bool Cursor::unchanged(const json::value* old, std::string_view detail) const {
   if (same(value_, old)) return true;
-  invalid(value_ == nullptr ? json::value("") : *value_, detail);
+  // What Go shows for an absent map, list or pointer is null.
+  const bool was_composite = old != nullptr && (old->is_object() || old->is_array());
+  invalid(value_ != nullptr ? *value_ : was_composite ? json::value(nullptr) : json::value(""), detail);
   return false;
 }
 

@@ -48,6 +48,7 @@ class Cursor {
   void duplicate() const;
   void not_found(std::string_view detail = {}) const;
   void not_supported(std::initializer_list<std::string_view> supported) const;
+  void not_supported(const json::value& shown, std::initializer_list<std::string_view> supported) const;
   void too_long(size_t limit) const;
   void too_many(size_t limit) const;
 

@@ -5,6 +5,7 @@
 #include "pkg/api/names.h"
 #include "pkg/apiserver/machinery/validation_pod.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
+#include "pkg/base/strings.h"
 
 namespace kcube::machinery {
 namespace {
@@ -88,6 +89,31 @@ void validate_resource_claim_template(const Validation& v) {
   validate_labels(metadata["labels"]);
   validate_annotations(metadata["annotations"]);
   validate_claim_devices(v["spec"]["spec"]["devices"]);
+}
+
+void validate_resource_slice(const Validation& v) {
+  Cursor spec = v["spec"], driver = spec["driver"], pool = spec["pool"], count = pool["resourceSliceCount"];
+  if (driver.empty()) driver.required();
+  else validate_csi_driver_name(driver);
+  if (pool["name"].empty()) pool["name"].required();
+  else
+    for (std::string_view part : split(pool["name"].text(), '/')) pool["name"].check(api::check_dns1123_subdomain(part));
+  if (count.number() <= 0) count.invalid(json::value(count.number()), "must be greater than zero");
+  if (pool["generation"].number() < 0) pool["generation"].invalid("must be greater than or equal to zero");
+  if (Cursor node = spec["nodeName"]; node.present() && node.empty()) node.invalid("must be either unset or set to a non-empty string");
+  else if (node.present()) node.check(api::check_dns1123_subdomain(node.text()));
+  if (spec["nodeName"].empty() && !spec["nodeSelector"].present() && !spec["allNodes"].flag() && !spec["perDeviceNodeSelection"].flag())
+    spec.required("exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required");
+  std::set<std::string_view> names;
+  for (const Cursor& device : spec["devices"].items()) {
+    Cursor name = device["name"];
+    if (std::string problem = api::check_dns1123_label(name.text()); !problem.empty()) name.invalid_text(name.text(), problem);
+    else if (!names.insert(name.text()).second) device.with(name.value()).duplicate();
+  }
+  if (v.creating()) return;
+  driver.unchanged(v.before({"spec", "driver"}));
+  pool["name"].unchanged(v.before({"spec", "pool", "name"}));
+  spec["nodeName"].unchanged(v.before({"spec", "nodeName"}));
 }
 
 void validate_device_class(const Validation& v) {

@@ -276,7 +276,10 @@ void validate_api_service(const Validation& v) {
   Cursor spec = v["spec"], group = spec["group"], version = spec["version"], service = spec["service"],
          name = v["metadata"]["name"];
   std::string wanted = std::string(version.text()) + "." + std::string(group.text());
-  if (v.creating() && name.text() != wanted)
+  Cursor prefix = v["metadata"]["generateName"];
+  if (v.creating() && !prefix.empty() && prefix.text() != wanted)
+    prefix.invalid("must be `spec.version+\".\"+spec.group`: \"" + wanted + "\"");
+  if (v.creating() && !name.empty() && name.text() != wanted)
     name.invalid("must be `spec.version+\".\"+spec.group`: \"" + wanted + "\"");
   if (group.empty() && version.text() != "v1")
     group.required("only v1 may have an empty group and it better be legacy kube");

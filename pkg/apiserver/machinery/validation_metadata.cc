@@ -1,4 +1,6 @@
 // Rules of metadata, common to every kind.
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <set>
 
@@ -15,6 +17,48 @@ constexpr size_t kAnnotationsLimit = 256 * 1024;
 
 using NameRule = std::string (*)(std::string_view);
 
+std::string check_ip_name(std::string_view name) {
+  const std::string text(name);
+  char bytes[16], canonical[INET6_ADDRSTRLEN];
+  const int family = text.find(':') == std::string::npos ? AF_INET : AF_INET6;
+  const bool sound = inet_pton(family, text.c_str(), bytes) == 1 && inet_ntop(family, bytes, canonical, sizeof(canonical)) != nullptr && text == canonical;
+  return sound ? std::string() : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+}
+
+std::string check_name_bytes(std::string_view name) {
+  return name.size() > 253 ? "must be no more than 253 bytes" : api::check_dns1123_subdomain(name);
+}
+
+// What the registry alone looks at, and no rules of the resource.
+struct PlainMetadata {
+  std::string_view group, resource;   // "" for all of the group
+  bool finalizer_names;               // need no domain
+  bool new_finalizers;                // are refused once, not twice
+};
+constexpr PlainMetadata kPlainMetadata[] = {
+    {"", "events", true, true},
+    {"", "limitranges", false, true},
+    {"", "persistentvolumes", false, true},
+    {"admissionregistration.k8s.io", "", true, true},
+    {"apiextensions.k8s.io", "", true, false},
+    {"apiregistration.k8s.io", "", true, false},
+    {"coordination.k8s.io", "", true, false},
+    {"discovery.k8s.io", "", false, true},
+    {"flowcontrol.apiserver.k8s.io", "", false, true},
+    {"node.k8s.io", "", true, false},
+    {"policy", "", true, true},
+    {"storage.k8s.io", "csinodes", false, true},
+    {"storage.k8s.io", "volumeattachments", false, true},
+};
+
+const PlainMetadata& plain_metadata(const ResourceInfo& r) {
+  static constexpr PlainMetadata kNone{}, kCustom{"", "", true, false};
+  if (r.custom) return kCustom;
+  for (const PlainMetadata& p : kPlainMetadata)
+    if (p.group == r.group && (p.resource.empty() || p.resource == r.resource)) return p;
+  return kNone;
+}
+
 // Most names are DNS subdomains; these are not.
 NameRule name_rule(const ResourceInfo& r) {
   struct Exception {
@@ -30,7 +74,13 @@ NameRule name_rule(const ResourceInfo& r) {
       {"rbac.authorization.k8s.io", "clusterroles", api::check_path_segment},
       {"rbac.authorization.k8s.io", "clusterrolebindings", api::check_path_segment},
       {"apiregistration.k8s.io", "apiservices", api::check_path_segment},
-      {"networking.k8s.io", "ipaddresses", [](std::string_view) { return std::string(); }},
+      {"certificates.k8s.io", "certificatesigningrequests", api::check_path_segment},
+      {"policy", "poddisruptionbudgets", api::check_path_segment},
+      {"", "events", api::check_path_segment},
+      {"networking.k8s.io", "ipaddresses", check_ip_name},
+      // Rules that are generated count bytes.
+      {"", "replicationcontrollers", check_name_bytes},
+      {"resource.k8s.io", "deviceclasses", check_name_bytes},
   };
   for (const Exception& e : kExceptions)
     if (e.group == r.group && e.resource == r.resource) return e.rule;
@@ -112,7 +162,7 @@ void check_finalizers(const ResourceInfo& r, const json::value* metadata, std::v
     std::string_view name = json::get_string(&f);
     std::string path = "metadata.finalizers[" + std::to_string(i++) + "]";
     if (name.find('/') == std::string_view::npos && name != "orphan" && name != "foregroundDeletion" &&
-        name != "kubernetes" && r.group != "apiextensions.k8s.io" && !r.custom) {
+        name != "kubernetes" && !plain_metadata(r).finalizer_names) {
       causes.push_back(
           api::field_invalid(path, f, "name is neither a standard finalizer name nor is it fully qualified"));
     }
@@ -124,7 +174,7 @@ void check_finalizers(const ResourceInfo& r, const json::value* metadata, std::v
                                         "finalizer orphan and foregroundDeletion cannot be both set"));
 }
 
-void check_update(const json::value* now, const json::value* before, std::vector<Cause>& causes) {
+void check_update(const ResourceInfo& r, const json::value* now, const json::value* before, std::vector<Cause>& causes) {
   for (std::string_view name : {"name", "namespace", "uid", "creationTimestamp"}) {
     const json::value* a = json::find(now, name);
     const json::value* b = json::find(before, name);
@@ -141,8 +191,8 @@ void check_update(const json::value* now, const json::value* before, std::vector
     if (!old.contains(json::get_string(&f)))
       added += (added.empty() ? "\"" : ", \"") + std::string(json::get_string(&f)) + "\"";
   if (added.empty()) return;
-  // Said twice: the strategy and the registry both look.
-  for (int i = 0; i < 2; ++i)
+  // Most say it twice: the strategy and the registry both look.
+  for (int i = plain_metadata(r).new_finalizers ? 1 : 0; i < 2; ++i)
     causes.push_back(api::field_forbidden(
         "metadata.finalizers",
         "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}"));
@@ -175,7 +225,7 @@ std::vector<Cause> validate_metadata(const ResourceInfo& resource, const json::v
   check_annotations(json::find(metadata, "annotations"), causes);
   check_owners(metadata, causes);
   check_finalizers(resource, metadata, causes);
-  if (old != nullptr) check_update(metadata, json::find(old, "metadata"), causes);
+  if (old != nullptr) check_update(resource, metadata, json::find(old, "metadata"), causes);
   return causes;
 }
 

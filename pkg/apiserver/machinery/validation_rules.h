@@ -87,6 +87,7 @@ void validate_priority_level(const Validation& v);
 void validate_resource_claim(const Validation& v);
 void validate_resource_claim_template(const Validation& v);
 void validate_device_class(const Validation& v);
+void validate_resource_slice(const Validation& v);
 // validation_admission.cc, validation_extensions.cc
 void validate_validating_webhooks(const Validation& v);
 void validate_mutating_webhooks(const Validation& v);

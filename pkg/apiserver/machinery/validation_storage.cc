@@ -168,7 +168,7 @@ void validate_persistent_volume(const Validation& v) {
   validate_access_modes(spec["accessModes"]);
   Cursor capacity = spec["capacity"];
   if (capacity.empty()) capacity.required();
-  if (!capacity.entry("storage").present() || capacity.size() > 1) capacity.not_supported({"storage"});
+  if (!capacity.entry("storage").present() || capacity.size() > 1) capacity.not_supported(capacity.present() ? *capacity.value() : json::value(nullptr), {"storage"});
   for (const auto& [name, amount] : capacity.members()) {
     validate_quantity(amount, name);
     if (api::Quantity::from_json(amount.value()) <= api::Quantity()) amount.invalid("must be greater than zero");

@@ -81,7 +81,20 @@ void validate_csi_driver(const Validation& v) {
   spec["volumeLifecycleModes"].unchanged(v.before({"spec", "volumeLifecycleModes"}));
 }
 
+// A driver that is registered stays as it is, but for what it can take.
+void check_drivers_stay(const Validation& v) {
+  Cursor drivers = v["spec"]["drivers"];
+  auto without_count = [](json::value driver) {
+    if (driver.is_object()) driver.get_object().erase("allocatable");
+    return driver;
+  };
+  for (const json::value& old : json::get_array(v.before({"spec", "drivers"})))
+    for (const Cursor& now : drivers.items())
+      if (now["name"].text() == json::get_string(old, {"name"}) && without_count(*now.value()) != without_count(old)) return drivers.invalid("field is immutable");
+}
+
 void validate_csi_node(const Validation& v) {
+  if (!v.creating()) check_drivers_stay(v);
   std::set<std::string_view> names;
   for (const Cursor& driver : v["spec"]["drivers"].items()) {
     validate_csi_driver_name(driver["name"]);
@@ -104,10 +117,6 @@ void validate_csi_node(const Validation& v) {
 void validate_volume_attachment(const Validation& v) {
   if (!v.main()) return;
   Cursor spec = v["spec"], source = spec["source"];
-  if (!v.creating()) {
-    spec.unchanged(v.before({"spec"}));
-    return;
-  }
   Cursor volume = source["persistentVolumeName"];
   if (Cursor attacher = spec["attacher"]; attacher.empty())
     attacher.required();
@@ -120,6 +129,7 @@ void validate_volume_attachment(const Validation& v) {
     source.forbidden("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
   else if (volume.present() && volume.empty())
     volume.required("must specify non empty persistentVolumeName");
+  if (!v.creating()) spec.unchanged(v.before({"spec"}));
   if (volume.present()) volume.check(api::check_dns1123_subdomain(volume.text()));
   spec["nodeName"].check(api::check_dns1123_subdomain(spec["nodeName"].text()));
 }

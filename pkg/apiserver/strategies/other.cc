@@ -39,16 +39,13 @@ Result<void> finalize_namespace(json::object& object, const json::object& old, W
 }
 
 // stringData is for writing only: it becomes data.
-Result<void> fold_string_data(json::object& secret) {
+void fold_string_data(json::object& secret, bool) {
   json::value* strings = secret.if_contains("stringData");
-  if (strings == nullptr) return {};
+  if (strings == nullptr) return;
   json::object& data = json::ensure_object(secret, "data");
   for (const auto& m : json::get_object(strings)) data[m.key()] = base64_encode(json::get_string(&m.value()));
   secret.erase("stringData");
-  return {};
 }
-Result<void> create_secret(json::object& object, Write&) { return fold_string_data(object); }
-Result<void> update_secret(json::object& object, const json::object&, Write&) { return fold_string_data(object); }
 
 // Who asks is set by the server, not by the client. Source: CertificateSigningRequestSpec in the API reference.
 Result<void> create_csr(json::object& object, Write& write) {
@@ -92,6 +89,15 @@ Result<void> approve_csr(json::object& object, const json::object& old, Write& w
       if (json::get_string(c.if_contains(name)).empty()) c[name] = now;
   }
   if (const json::value* metadata = json::find(&fresh, "metadata")) object["metadata"] = *metadata;
+  return {};
+}
+
+// One without a name gets one, with which nothing else would make do.
+Result<void> create_limit_range(json::object& object, Write& write) {
+  json::object& metadata = json::ensure_object(object, "metadata");
+  if (!json::get_string(metadata.if_contains("name")).empty()) return {};
+  write.call.name = new_uuid();
+  metadata["name"] = write.call.name;
   return {};
 }
 
@@ -175,9 +181,8 @@ constexpr const char* kTemplateGeneration = "deprecated.daemonset.template.gener
 
 json::value& template_generation(json::object& object) { return json::ensure_object(json::ensure_object(object, "metadata"), "annotations")[kTemplateGeneration]; }
 
-Result<void> create_daemon_set(json::object& object, Write&) {
-  template_generation(object) = "1";
-  return {};
+void count_template(json::object& object, bool creating) {
+  if (creating) template_generation(object) = "1";
 }
 
 Result<void> update_daemon_set(json::object& object, const json::object& old, Write&) {
@@ -206,20 +211,21 @@ void mark_crd_deleted(json::object& object, Write& write) {
 
 }  // namespace
 
-const Strategy kDaemonSetStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .prepare_create = create_daemon_set, .prepare_update = update_daemon_set};
+const Strategy kDaemonSetStrategy{.has_status = true, .has_generation = true, .normalize = count_template, .prepare_update = update_daemon_set};
 const Strategy kNamespaceStrategy{.has_status = true,
                                   .prepare_create = create_namespace,
                                   .prepare_update = keep_finalizers,
                                   .prepare_subresource = finalize_namespace};
 // A kubelet registers its node with a status.
 const Strategy kNodeStrategy{.has_status = true, .status_on_create = true, .prepare_create = create_node};
-const Strategy kSecretStrategy{.prepare_create = create_secret, .prepare_update = update_secret};
-const Strategy kCsrStrategy{.has_status = true, .prepare_create = create_csr, .prepare_update = update_csr, .prepare_subresource = approve_csr};
+const Strategy kSecretStrategy{.normalize = fold_string_data};
+const Strategy kCsrStrategy{.has_status = true, .tracks_spec = false, .prepare_create = create_csr, .prepare_update = update_csr, .prepare_subresource = approve_csr};
 const Strategy kPersistentVolumeStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_persistent_volume};
 const Strategy kPersistentVolumeClaimStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_volume};
 const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
-const Strategy kEventStrategy{.creates_on_update = true};
-const Strategy kJobStrategy{.has_status = true, .has_generation = true, .labels_by_status = false, .orphans_by_default = true, .prepare_create = create_job};
+const Strategy kEventStrategy{.creates_on_update = true, .collects_garbage = false};
+const Strategy kLimitRangeStrategy{.creates_on_update = true, .prepare_create = create_limit_range};
+const Strategy kJobStrategy{.has_status = true, .has_generation = true, .orphans_by_default = true, .warns_of_orphans = true, .prepare_create = create_job};
 const Strategy kApiServiceStrategy{.has_status = true, .prepare_create = create_api_service};
 const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
 
