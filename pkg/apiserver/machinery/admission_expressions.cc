@@ -106,7 +106,11 @@ void validate_policy_expressions(const Cursor& spec) {
   for (const Cursor& one : spec["auditAnnotations"].items()) check(one["valueExpression"], environment, {&cel::Type::string(), &cel::Type::null()});
   environment.enable_mutations();
   for (const Cursor& one : spec["mutations"].items()) {
-    check(one["applyConfiguration"]["expression"], environment);
+    // The other member must not be there at all, and is not looked into.
+    if (one["patchType"].text() != "JSONPatch") {
+      check(one["applyConfiguration"]["expression"], environment);
+      continue;
+    }
     Cursor patch = one["jsonPatch"]["expression"];
     auto program = check(patch, environment);
     if (program && !is_json_patch(*program->type())) patch.invalid("must evaluate to list(JSONPatch) but got " + program->type()->to_string());

@@ -96,7 +96,7 @@ TEST(FieldTypes, LetServerSideApplyMergeByKeysAndKeepUnknownMembers) {
   machinery::Place place = machinery::Place::of(*types.build(s));
   json::value merged = machinery::merge(place, parse(R"({"spec":{"ports":[{"name":"a","port":1}],"any":{"x":{"y":1}}}})"),
                                         parse(R"({"spec":{"ports":[{"name":"b"},{"name":"a","port":2}],"any":{"x":{"z":2}}}})"));
-  EXPECT_EQ(merged, parse(R"({"spec":{"ports":[{"name":"a","port":2},{"name":"b"}],"any":{"x":{"y":1,"z":2}}}})"));
+  EXPECT_EQ(merged, parse(R"({"spec":{"ports":[{"name":"b"},{"name":"a","port":2}],"any":{"x":{"y":1,"z":2}}}})"));
 }
 
 TEST(Rules, CompareWithTheOldValueAndSpeakForThemselves) {

@@ -81,8 +81,8 @@ TEST(Decode, TakesOutManyUnknownFieldsAtOnce) {
 }
 
 TEST(Decode, NamesAtMostAHundredDuplicates) {
-  std::string text = "{\"a\":0";
-  for (int i = 0; i < 1000; ++i) text += ",\"a\":0";
+  std::string text = "{\"a\":0,\"a\":0";
+  for (int i = 0; i < 1000; ++i) text += ",\"k" + std::to_string(i) + "\":0,\"k" + std::to_string(i) + "\":0";
   EXPECT_EQ(duplicate_fields(text + "}").size(), 100U);
 }
 
