@@ -46,7 +46,7 @@ case_a_namespace_says_where_its_pods_go() {
 case_events_are_limited() {
   k create role writer --verb=create --resource=events; k create rolebinding writer --role=writer --user=loud
   local i out=
-  for i in 1 2 3; do out+=$(printf '{apiVersion: v1, kind: Event, metadata: {generateName: e}, involvedObject: {namespace: default}}' | k create --as loud -f - 2>&1 || true); done
+  for i in 1 2 3; do out+=$(printf 'apiVersion: v1\nkind: Event\nmetadata: {generateName: e}\ninvolvedObject: {namespace: default}\n' | k create --as loud -f - 2>&1 || true); done
   has "$out" '(TooManyRequests): error when creating "STDIN": limit reached on type User for key loud'
 }
 
