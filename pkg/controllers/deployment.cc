@@ -325,7 +325,8 @@ class DeploymentController final : public Controller {
     if (rollout::revision_of(sync.value()) == revision) return {};
     json::object patch{{"metadata", json::object{{"resourceVersion", text(std::to_string(sync.deployment->revision()))},
                                                  {"annotations", json::object{{rollout::kRevision, text(std::to_string(revision))}}}}}};
-    auto written = client_.patch(kDeployments, sync.deployment->namespace_(), sync.deployment->name(), client::PatchType::merge, patch);
+    // By way of the status: an annotation that is changed otherwise counts as a new generation.
+    auto written = client_.patch(kDeployments, sync.deployment->namespace_(), sync.deployment->name(), client::PatchType::merge, patch, "status");
     if (!written) return fail(written.error());
     sync.deployment = *written;
     return {};
