@@ -205,8 +205,9 @@ class FakeClient final : public client::Client {
     } else if (subresource == "finalize") {
       next.get_object()["spec"] = from.at("spec");
     } else {
-      for (const char* member : {"status"})
-        if (from.contains(member)) next.get_object()[member] = from.at(member);
+      if (from.contains("status")) next.get_object()["status"] = from.at("status");
+      // As the real strategies have it, annotations go along.
+      if (const json::value* annotations = json::at(&object, {"metadata", "annotations"})) json::ensure_path(next, {"metadata"})["annotations"] = *annotations;
       if (resource.resource == "certificatesigningrequests" && subresource == "approval") next.get_object()["status"] = from.at("status");
     }
     if (equivalent(&next, &(*current)->value())) return *current;
