@@ -10,6 +10,12 @@
 #include "pkg/base/strings.h"
 
 namespace kcube::cli {
+namespace {
+
+// How long the kernel may take to end a process that was killed: a server of 100,000 pods has a gigabyte to give back.
+constexpr std::chrono::seconds kLastBreath{10};
+
+}  // namespace
 
 SignalWaiter::SignalWaiter(std::initializer_list<int> signals) {
   sigset_t set;
@@ -42,7 +48,10 @@ pid_t process_of(const std::string& path) {
   auto parts = split(trim(*text), ' ');
   auto pid = parse_int<pid_t>(parts[0]);
   auto start = parts.size() > 1 ? parse_int<uint64_t>(parts[1]) : std::nullopt;
-  return pid && start && process::start_time(*pid) == *start ? *pid : 0;
+  if (!pid || !start || process::start_time(*pid) != *start) return 0;
+  if (!process::is_dying(*pid)) return *pid;
+  auto pidfd = process::open_pid(*pid);
+  return pidfd && !process::wait_exit(*pidfd, kLastBreath) ? *pid : 0;
 }
 
 }  // namespace kcube::cli

@@ -26,7 +26,7 @@ class SignalWaiter {
 
 // "PID STARTTIME" of a process: a pid alone may be someone else's by the time the file is read.
 Result<void> write_pid_file(const std::string& path, pid_t pid);
-// The process that such a file names, if it is still that one; else 0.
+// The process that such a file names, if it is still that one; else 0. Waits for the end of one that was killed.
 pid_t process_of(const std::string& path);
 
 }  // namespace kcube::cli

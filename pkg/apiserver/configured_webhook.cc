@@ -80,6 +80,7 @@ Result<json::value> ConfiguredWebhook::post(const json::value& body) const {
     if (!again && response->status < 300) return json::parse(response->body);
     if (!again || attempt == kAttempts)
       return response ? fail(Status::internal("webhook " + target_.url + " answered " + std::to_string(response->status))) : fail(response.error());
+    // A stranger's server: nothing says when it is well again. The pauses are those of the real server's webhooks.
     std::this_thread::sleep_for(pause);
     pause = pause * 3 / 2;
   }

@@ -20,38 +20,13 @@ using Params = std::unique_ptr<OSSL_PARAM, Freed<OSSL_PARAM_free>>;
 using StorePtr = std::unique_ptr<X509_STORE, Freed<X509_STORE_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, Freed<X509_STORE_CTX_free>>;
 
-const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
-
 BigNumber number_of(const std::string& bytes) { return BigNumber(BN_bin2bn(bytes_of(bytes), static_cast<int>(bytes.size()), nullptr)); }
-
-std::string big_number(EVP_PKEY* key, const char* name, int size = 0) {
-  BIGNUM* raw = nullptr;
-  EVP_PKEY_get_bn_param(key, name, &raw);
-  BigNumber number(raw);
-  if (!number) return {};
-  std::string bytes(static_cast<size_t>(std::max(size, BN_num_bytes(number.get()))), '\0');
-  BN_bn2binpad(number.get(), reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  return bytes;
-}
 
 struct Curve {
   const char *name, *group, *algorithm;
   size_t half;   // bytes of a coordinate
 };
 constexpr Curve kCurves[] = {{"P-256", "prime256v1", "ES256", 32}, {"P-384", "secp384r1", "ES384", 48}, {"P-521", "secp521r1", "ES512", 66}};
-
-// ECDSA signatures are ASN.1 in OpenSSL and two plain numbers in a JWT (RFC 7518 section 3.4).
-std::string ec_signature(const std::string& plain, size_t half) {
-  if (plain.size() != 2 * half) return {};
-  EcdsaSigPtr signature(ECDSA_SIG_new());
-  ECDSA_SIG_set0(signature.get(), BN_bin2bn(bytes_of(plain), static_cast<int>(half), nullptr), BN_bin2bn(bytes_of(plain) + half, static_cast<int>(half), nullptr));
-  unsigned char* der = nullptr;
-  int size = i2d_ECDSA_SIG(signature.get(), &der);
-  if (size <= 0) return {};
-  std::string bytes(reinterpret_cast<char*>(der), static_cast<size_t>(size));
-  OPENSSL_free(der);
-  return bytes;
-}
 
 class Key final : public PublicKey {
  public:
@@ -65,7 +40,7 @@ class Key final : public PublicKey {
   bool verify(const Jwt& token) const override {
     const EVP_MD* digest = digest_of(token.algorithm);
     if (digest == nullptr) return false;
-    std::string signature = curve_ != nullptr ? ec_signature(token.signature, curve_->half) : token.signature;
+    std::string signature = curve_ != nullptr ? ecdsa_from_plain(token.signature, curve_->half) : token.signature;
     if (signature.empty()) return false;
     DigestContextPtr context(EVP_MD_CTX_new());
     EVP_PKEY_CTX* parameters = nullptr;

@@ -42,6 +42,15 @@ std::string certificate_text(X509* certificate);
 // The failure with OpenSSL's first reason; empties its queue.
 Status openssl_failure(std::string_view what);
 
+// --- Numbers and signatures ---
+inline const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
+// A number of a key (OSSL_PKEY_PARAM_...) in big-endian bytes, padded to `size`; empty when the key has none.
+std::string big_number(EVP_PKEY* key, const char* name, int size = 0);
+// ECDSA signatures are ASN.1 in OpenSSL and two plain numbers of `half` bytes each in a JWT (RFC 7518 section 3.4).
+// Empty when they are none.
+std::string ecdsa_to_plain(const std::string& der, size_t half);
+std::string ecdsa_from_plain(const std::string& plain, size_t half);
+
 // --- Subjects and extensions ---
 struct AlternativeNames {
   std::vector<std::string> dns_names, ip_addresses, emails, uris;

@@ -14,43 +14,6 @@ namespace {
 constexpr size_t kMaxToken = 64 << 10;
 constexpr size_t kEcHalf = 32;  // bytes of r and of s on P-256
 
-std::string big_number(EVP_PKEY* key, const char* name, int size = 0) {
-  BIGNUM* raw = nullptr;
-  EVP_PKEY_get_bn_param(key, name, &raw);
-  BigNumber number(raw);
-  if (!number) return {};
-  std::string bytes(static_cast<size_t>(std::max(size, BN_num_bytes(number.get()))), '\0');
-  BN_bn2binpad(number.get(), reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  return bytes;
-}
-
-const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
-
-// ECDSA signatures are ASN.1 in OpenSSL and two plain numbers in a JWT (RFC 7518 section 3.4).
-std::optional<std::string> ec_to_plain(const std::string& der) {
-  const unsigned char* p = bytes_of(der);
-  EcdsaSigPtr signature(d2i_ECDSA_SIG(nullptr, &p, static_cast<long>(der.size())));
-  if (!signature) return std::nullopt;
-  std::string plain(2 * kEcHalf, '\0');
-  auto* out = reinterpret_cast<unsigned char*>(plain.data());
-  BN_bn2binpad(ECDSA_SIG_get0_r(signature.get()), out, kEcHalf);
-  BN_bn2binpad(ECDSA_SIG_get0_s(signature.get()), out + kEcHalf, kEcHalf);
-  return plain;
-}
-
-std::optional<std::string> ec_from_plain(const std::string& plain) {
-  if (plain.size() != 2 * kEcHalf) return std::nullopt;
-  EcdsaSigPtr signature(ECDSA_SIG_new());
-  ECDSA_SIG_set0(signature.get(), BN_bin2bn(bytes_of(plain), kEcHalf, nullptr),
-                 BN_bin2bn(bytes_of(plain) + kEcHalf, kEcHalf, nullptr));
-  unsigned char* der = nullptr;
-  int size = i2d_ECDSA_SIG(signature.get(), &der);
-  if (size <= 0) return std::nullopt;
-  std::string bytes(reinterpret_cast<char*>(der), static_cast<size_t>(size));
-  OPENSSL_free(der);
-  return bytes;
-}
-
 Status unauthorized() { return Status(401, "Unauthorized", "invalid bearer token"); }
 
 class KeySigner final : public TokenSigner {
@@ -73,9 +36,8 @@ class KeySigner final : public TokenSigner {
     if (!ok) return fail(openssl_failure("sign token"));
     signature.resize(size);
     if (!rsa_) {
-      auto plain = ec_to_plain(signature);
-      if (!plain) return fail(openssl_failure("sign token"));
-      signature = std::move(*plain);
+      signature = ecdsa_to_plain(signature, kEcHalf);
+      if (signature.empty()) return fail(openssl_failure("sign token"));
     }
     return signed_part + "." + base64url_encode(signature);
   }
@@ -87,8 +49,8 @@ class KeySigner final : public TokenSigner {
     auto header = base64url_decode(parts[0]), claims = base64url_decode(parts[1]),
          signature = base64url_decode(parts[2]);
     if (!header || !claims || !signature || !header_fits(*header)) return fail(unauthorized());
-    if (!rsa_) signature = ec_from_plain(*signature);
-    if (!signature) return fail(unauthorized());
+    if (!rsa_) signature = ecdsa_from_plain(*signature, kEcHalf);
+    if (signature->empty()) return fail(unauthorized());
     DigestContextPtr context(EVP_MD_CTX_new());
     auto signed_part = std::string_view(token).substr(0, parts[0].size() + 1 + parts[1].size());
     bool ok = EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) == 1 &&

@@ -169,17 +169,33 @@ bool wait_exit(const Fd& pidfd, std::chrono::milliseconds deadline) {
   }
 }
 
-uint64_t start_time(pid_t pid) {
+namespace {
+
+// A field of /proc/PID/stat by its number in proc(5), from the third on; 0 when there is no such process.
+uint64_t stat_field(pid_t pid, int number) {
   auto stat = file::read("/proc/" + std::to_string(pid) + "/stat");
   if (!stat) return 0;
   // The command in field 2 may hold spaces and parentheses: count from the last ')'.
   size_t at = stat->rfind(')');
   if (at == std::string::npos) return 0;
-  for (int field = 2; field < 22; ++field) {
+  for (int field = 2; field < number; ++field) {
     at = stat->find(' ', at + 1);
     if (at == std::string::npos) return 0;
   }
   return std::strtoull(stat->c_str() + at + 1, nullptr, 10);
+}
+
+}  // namespace
+
+uint64_t start_time(pid_t pid) { return stat_field(pid, 22); }
+
+bool is_dying(pid_t pid) {
+  constexpr uint64_t kExiting = 4;  // PF_EXITING of the kernel's sched.h
+  if (stat_field(pid, 9) & kExiting) return true;
+  auto status = file::read("/proc/" + std::to_string(pid) + "/status");
+  if (!status) return true;
+  size_t at = status->find("\nShdPnd:");
+  return at != std::string::npos && (std::strtoull(status->c_str() + at + 8, nullptr, 16) & 1u << (SIGKILL - 1));
 }
 
 std::string self_path() {

@@ -46,6 +46,8 @@ Result<void> send_signal(const Fd& pidfd, int signal);
 // Waits until the process of `pidfd` ends (child or not); false at the deadline.
 bool wait_exit(const Fd& pidfd, std::chrono::milliseconds deadline);
 
+// Whether it was killed and is on its way out: giving back a large memory takes the kernel a while, with the pid still there.
+bool is_dying(pid_t pid);
 // proc(5) field 22: tells a process from a later one with the same pid. 0 when there is none.
 uint64_t start_time(pid_t pid);
 // Path of the running binary.

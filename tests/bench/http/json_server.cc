@@ -23,7 +23,7 @@ int main(int argc, char** argv) {
   auto server = http::Server::create(options, [&](http::Request& request, std::unique_ptr<http::Responder> responder) {
     http::Headers headers;
     headers.add("Content-Type", "application/json");
-    if (request.path == "/block") ::usleep(20000);
+    if (request.path == "/block") ::usleep(20000);  // a handler that waits for a disk: others must not wait with it
     if (request.path == "/echo") return responder->respond(200, headers, request.body);
     responder->respond(200, std::move(headers), body);
   });

@@ -147,7 +147,8 @@ std::string save(const Options& options, const Shared& shared, const char* what)
   return path;
 }
 
-// Waits for the child; kills it when one input takes too long. What ended it, or null.
+// Waits for the child; kills it when one input takes too long, by looking 50 times a second whether its count moves. What
+// ended it, or null.
 const char* watch(pid_t child, const Shared& shared, Clock::time_point end) {
   uint64_t last = 0;
   auto since = Clock::now();

@@ -1,6 +1,8 @@
 #include "pkg/base/process.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace kcube {
@@ -27,6 +29,18 @@ TEST(Process, SaysWhenTheProgramIsMissing) {
 TEST(Process, KnowsItsOwnStartTime) {
   EXPECT_GT(process::start_time(::getpid()), 0u);
   EXPECT_EQ(process::start_time(0x3fffff), 0u);
+}
+
+TEST(Process, TellsTheKilledFromTheLiving) {
+  process::SpawnOptions options;
+  options.argv = {"/bin/sleep", "100"};
+  auto child = process::spawn(options);
+  ASSERT_TRUE(child);
+  EXPECT_FALSE(process::is_dying(child->pid));
+  ASSERT_TRUE(process::send_signal(child->pidfd, SIGKILL));
+  EXPECT_TRUE(process::wait_exit(child->pidfd, std::chrono::seconds(10)));
+  EXPECT_TRUE(process::is_dying(child->pid));  // a zombie still, until it is waited for
+  ::waitpid(child->pid, nullptr, 0);
 }
 
 }  // namespace

@@ -10,8 +10,8 @@ TEST(Container, EnvironmentComesFromImageThenPod) {
   Lab lab;
   ContainerConfig config = Lab::shell("echo $FROM_IMAGE $MINE $HOSTNAME $HOME; hostname; pwd");
   config.env = {"MINE=1", "FROM_IMAGE=overridden"};
-  config.working_dir = "/work/dir";  // made when missing
-  EXPECT_EQ("overridden 1 web /root\nweb\n/work/dir\n", lab.run(config));
+  config.working_dir = "/srv/dir";  // made when missing
+  EXPECT_EQ("overridden 1 web /root\nweb\n/srv/dir\n", lab.run(config));
 }
 
 TEST(Container, RunsTheImagesCommandWithThePodsArguments) {
