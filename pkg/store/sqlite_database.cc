@@ -6,6 +6,11 @@
 #include <utility>
 
 namespace kcube::store {
+namespace {
+
+constexpr uint64_t kLogFrameBytes = 4096 + 24;   // a page and its header
+
+}  // namespace
 
 Status sqlite_status(sqlite3* database, std::string_view what) {
   int code = sqlite3_errcode(database);
@@ -122,16 +127,37 @@ Result<uint64_t> Database::query_number(const char* sql) {
   return *row ? statement.number(0) : 0;
 }
 
-Result<void> Database::checkpoint() {
-  int code = sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
-  wal_pages_ = 0;
+Result<void> Database::checkpoint(int mode) {
+  int code = sqlite3_wal_checkpoint_v2(handle_, nullptr, mode, nullptr, nullptr);
   if (code == SQLITE_OK) {
+    wal_pages_ = 0;
     in_doubt_ = false;
     return {};
   }
   if ((code & 0xff) == SQLITE_BUSY) return fail(Status::unavailable("store: a reader keeps the log from being checkpointed"));
   if ((code & 0xff) == SQLITE_IOERR) in_doubt_ = true;
   return fail(sqlite_status(handle_, "store: checkpoint"));
+}
+
+Result<void> Database::restart_log() { return checkpoint(SQLITE_CHECKPOINT_RESTART); }
+
+Result<void> Database::empty_log() {
+  log_bytes_ = 0;
+  return checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
+}
+
+void Database::lengthen_log(uint64_t step, uint64_t limit) {
+  const uint64_t used = wal_pages_ * kLogFrameBytes;
+  if (used + step / 4 <= log_bytes_ || log_bytes_ >= limit) return;
+  sqlite3_file* log = nullptr;
+  sqlite3_int64 size = 0;
+  if (sqlite3_file_control(handle_, nullptr, SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log)) != SQLITE_OK || log == nullptr || log->pMethods == nullptr) return;
+  if (log->pMethods->xFileSize(log, &size) != SQLITE_OK || size == 0) return;
+  log_bytes_ = static_cast<uint64_t>(size);
+  if (used + step / 4 <= log_bytes_ || log_bytes_ >= limit) return;
+  const std::string zeros(step, '\0');
+  if (log->pMethods->xWrite(log, zeros.data(), static_cast<int>(step), size) == SQLITE_OK) log_bytes_ += step;
+  else log_bytes_ = limit;  // until it is emptied: a full disk is not asked again and again
 }
 
 }  // namespace kcube::store

@@ -53,9 +53,14 @@ class Database {
   Statement prepare(const char* sql) { return Statement(handle_, sql); }
   // Pages in the write-ahead log after the last commit, as seen by this connection.
   uint64_t wal_pages() const { return wal_pages_; }
-  // Moves the log into the database and truncates it; readers in the way make it partial, which fails with 503.
-  Result<void> checkpoint();
-  // True after a write or sync that failed, until a checkpoint has succeeded: the kernel may hold pages for clean that
+  // Moves the log into the database, and writes it from its start again or truncates it; readers in the way make it partial,
+  // which fails with 503.
+  Result<void> restart_log();
+  Result<void> empty_log();
+  // Appends `step` bytes of zeros to the log's file when its end is near, unless it has `limit` bytes. Frames are told by
+  // their checksums, so that what follows the last one does not matter. What fails is left to the next commit to tell.
+  void lengthen_log(uint64_t step, uint64_t limit);
+  // True after a write or sync that failed, until the log has been emptied: the kernel may hold pages for clean that
   // never reached the disk (fsync(2)), so that what is written behind them in the log would be lost with them.
   bool in_doubt() const { return in_doubt_; }
   void doubt() { in_doubt_ = true; }
@@ -64,8 +69,11 @@ class Database {
 
  private:
   explicit Database(sqlite3* handle);
+  Result<void> checkpoint(int mode);
+
   sqlite3* handle_;
   uint64_t wal_pages_ = 0;
+  uint64_t log_bytes_ = 0;   // of the log's file, when known
   bool in_doubt_ = false;
 };
 

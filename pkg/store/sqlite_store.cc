@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t kSchemaVersion = 1;
 constexpr uint64_t kApplicationId = 0x6b637562;  // "kcub"
+constexpr uint64_t kLogAhead = 1 << 20;           // bytes of zeros that are written at a time
 constexpr size_t kGroupBound = 512;              // requests in one transaction
 constexpr uint64_t kCompactionStep = 2000;       // revisions compacted in one go, so that writers wait little
 constexpr uint64_t kPageBytes = 4096;
@@ -81,7 +82,7 @@ Result<void> SqliteStore::prepare() {
   // The one before may have ended with a sync that failed: its log goes into the database before anything follows it.
   // Where that fails (the disk is full) reads are served, and the first write tries again.
   writer_->doubt();
-  if (auto done = writer_->checkpoint(); !done) log::warn("store", "the log of the last run is kept", {{"error", done.error()}});
+  if (auto done = writer_->empty_log(); !done) log::warn("store", "the log of the last run is kept", {{"error", done.error()}});
   return {};
 }
 
@@ -136,13 +137,19 @@ Result<void> SqliteStore::compact(uint64_t revision) {
 }
 
 Result<uint64_t> SqliteStore::submit(Request& request) {
+  std::shared_ptr<Group> group;
   {
     std::lock_guard lock(mutex_);
     if (stopping_) return fail(Status::unavailable("the store is closing"));
-    waiting_.push_back(&request);
+    // A compaction takes long: no write shares its group.
+    const bool join = !waiting_.empty() && waiting_.back()->requests.size() < kGroupBound && request.compact_to == 0 &&
+                      waiting_.back()->requests.front()->compact_to == 0;
+    if (!join) waiting_.push_back(std::make_shared<Group>());
+    group = waiting_.back();
+    group->requests.push_back(&request);
   }
   waiting_changed_.notify_one();
-  request.done.acquire();
+  group->done.wait();
   return std::move(request.result);
 }
 
@@ -162,29 +169,27 @@ Result<void> SqliteStore::follow(uint64_t after, std::function<void(const std::v
 
 void SqliteStore::run_writer() {
   set_thread_name("store-writer");
-  std::vector<Request*> group;
   while (true) {
-    group.clear();
+    std::shared_ptr<Group> group;
     {
       std::unique_lock lock(mutex_);
       waiting_changed_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });
       if (waiting_.empty()) break;
-      while (!waiting_.empty() && group.size() < kGroupBound) {
-        group.push_back(waiting_.front());
-        waiting_.pop_front();
-      }
+      group = std::move(waiting_.front());
+      waiting_.pop_front();
     }
-    commit_group(group);
+    commit_group(group->requests);
+    group->done.open();
     housekeeping();
   }
-  (void)writer_->checkpoint();   // what it leaves undone, the next start does
+  (void)writer_->empty_log();   // what it leaves undone, the next start does
 }
 
-void SqliteStore::commit_group(std::vector<Request*>& group) {
+void SqliteStore::commit_group(const std::vector<Request*>& group) {
   std::vector<Change> changes;
   uint64_t next = revision();
   // Nothing is acknowledged behind a sync that failed before the disk has taken all that was acknowledged until then.
-  Result<void> state = writer_->in_doubt() ? writer_->checkpoint() : Result<void>();
+  Result<void> state = writer_->in_doubt() ? writer_->empty_log() : Result<void>();
   if (state) state = writer_->execute("BEGIN IMMEDIATE");
   for (Request* request : group) {
     if (request->compact_to > 0) continue;
@@ -205,14 +210,12 @@ void SqliteStore::commit_group(std::vector<Request*>& group) {
     if (sink_) sink_(changes);
   }
   for (Request* request : group) {
-    if (state && request->compact_to > 0) {
-      uint64_t target = std::min(request->compact_to, revision());
-      Result<void> compacted = {};
-      while (compacted && this->compacted_revision() < target)
-        compacted = compact_to(std::min(target, compacted_revision() + kCompactionStep));
-      request->result = compacted ? Result<uint64_t>(target) : fail(compacted.error());
-    }
-    request->done.release();
+    if (!state || request->compact_to == 0) continue;
+    uint64_t target = std::min(request->compact_to, revision());
+    Result<void> compacted = {};
+    while (compacted && this->compacted_revision() < target)
+      compacted = compact_to(std::min(target, compacted_revision() + kCompactionStep));
+    request->result = compacted ? Result<uint64_t>(target) : fail(compacted.error());
   }
 }
 
@@ -242,12 +245,13 @@ Result<void> SqliteStore::apply(Request& request, std::vector<Change>& changes, 
     change.removed = write.remove;
     change.previous_revision = now[i].revision;
     change.create_revision = now[i].revision == 0 ? change.revision : now[i].create_revision;
-    if (now[i].revision != 0) {
-      auto previous = value_at(value_, now[i].revision);
-      if (!previous) return fail(previous.error());
-      change.previous_value = std::move(*previous);
+    if (write.remove) {
+      auto last = value_at(value_, now[i].revision);
+      if (!last) return fail(last.error());
+      change.value = std::move(*last);
+    } else {
+      change.value = std::move(write.value);
     }
-    change.value = write.remove ? change.previous_value : std::move(write.value);
     if (auto r = write_change(change); !r) return r;
     changes.push_back(std::move(change));
   }
@@ -284,7 +288,8 @@ Result<void> SqliteStore::write_change(const Change& change) {
   return put_object_.bind_text(1, change.key).bind(2, change.create_revision).bind(3, change.revision).run();
 }
 
-// After each group: a step of compaction when much is superseded, and the log's size.
+// After each group: a step of compaction when much is superseded, and the log's size. The log is written from its start again
+// and again, and made longer ahead of its end: a sync that need not record a new size is one write instead of two.
 void SqliteStore::housekeeping() {
   uint64_t now = revision(), floor = compacted_revision();
   if (now > floor + options_.keep_revisions + kCompactionStep) {
@@ -292,9 +297,10 @@ void SqliteStore::housekeeping() {
       log::error("store", "compaction failed", {{"error", r.error()}});
   }
   if (writer_->wal_pages() * kPageBytes > options_.wal_limit_bytes) {
-    auto done = writer_->checkpoint();
+    auto done = writer_->restart_log();
     if (!done && done.error().code() != 503) log::error("store", "checkpoint failed", {{"error", done.error()}});
   }
+  writer_->lengthen_log(kLogAhead, options_.wal_limit_bytes);
 }
 
 // A row is superseded by the row that names it as its previous; removals vanish themselves.

@@ -14,10 +14,10 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <semaphore>
 #include <thread>
 
 #include "pkg/base/fd.h"
+#include "pkg/base/gate.h"
 #include "pkg/store/sqlite_database.h"
 #include "pkg/store/store.h"
 
@@ -43,7 +43,11 @@ class SqliteStore final : public Store {
     std::vector<Write> writes;
     uint64_t compact_to = 0;          // a compaction instead of writes
     Result<uint64_t> result = 0;
-    std::binary_semaphore done{0};
+  };
+  // Requests that share a transaction, and its sync. Held by the writer and by each that waits for it.
+  struct Group {
+    std::vector<Request*> requests;
+    Gate done;
   };
   struct Current {
     uint64_t create_revision = 0, revision = 0;
@@ -59,7 +63,7 @@ class SqliteStore final : public Store {
 
   // Writer thread.
   void run_writer();
-  void commit_group(std::vector<Request*>& group);
+  void commit_group(const std::vector<Request*>& group);
   Result<void> apply(Request& request, std::vector<Change>& changes, uint64_t& revision);
   Result<Current> current(std::string_view key);
   Result<std::shared_ptr<const std::string>> value_at(Statement& statement, uint64_t revision);
@@ -87,7 +91,7 @@ class SqliteStore final : public Store {
 
   std::mutex mutex_;
   std::condition_variable waiting_changed_;
-  std::deque<Request*> waiting_;
+  std::deque<std::shared_ptr<Group>> waiting_;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -39,7 +39,7 @@ struct Change {
   std::shared_ptr<const std::string> value;           // after a put; the last value before a removal
   uint64_t create_revision = 0;
   uint64_t previous_revision = 0;                     // 0: created
-  std::shared_ptr<const std::string> previous_value;  // null when created
+  std::shared_ptr<const std::string> previous_value;  // null when created, and in what follow() tells of: it was told before
 };
 
 struct RangeResult {
@@ -81,7 +81,7 @@ class Store {
 struct SqliteOptions {
   std::string path;                       // of the database file; its directory must exist
   uint64_t keep_revisions = 10000;        // compaction keeps at least this many
-  uint64_t wal_limit_bytes = 16 << 20;    // checkpointed and truncated beyond
+  uint64_t wal_limit_bytes = 16 << 20;    // beyond, it is moved into the database and begins anew
 };
 Result<std::unique_ptr<Store>> open_sqlite(const SqliteOptions& options);
 

@@ -90,7 +90,7 @@ TEST_F(Encrypted, ChangesAreToldInPlainText) {
   ASSERT_TRUE(store_->commit({"/registry/secrets/a/b", second, true, nullptr}));
   ASSERT_EQ(seen.size(), 3U);
   EXPECT_EQ(*seen[1].value, "second");
-  EXPECT_EQ(*seen[1].previous_value, "first");
+  EXPECT_EQ(seen[1].previous_revision, first);
   EXPECT_EQ(*seen[2].value, "second");
   auto changes = store_->changes_since("/registry/", first, 0);
   ASSERT_TRUE(changes);

@@ -106,7 +106,7 @@ TEST_F(StoreTest, TellsTheSinkEveryChangeInOrderBeforeTheCallerReturns) {
   ASSERT_EQ(seen.size(), 1u);
   EXPECT_EQ(seen[0].previous_revision, 0u);
   uint64_t b = *put("/a", "2", a);
-  EXPECT_EQ(*seen[1].previous_value, "1");
+  EXPECT_EQ(seen[1].previous_revision, a);
   EXPECT_EQ(seen[1].create_revision, a);
   ASSERT_TRUE(remove("/a", b));
   EXPECT_TRUE(seen[2].removed);
