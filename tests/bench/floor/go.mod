@@ -1,0 +1,3 @@
+module kcube/tests/bench/floor
+
+go 1.22
