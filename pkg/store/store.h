@@ -81,7 +81,7 @@ class Store {
 struct SqliteOptions {
   std::string path;                       // of the database file; its directory must exist
   uint64_t keep_revisions = 10000;        // compaction keeps at least this many
-  uint64_t wal_limit_bytes = 16 << 20;    // beyond, it is moved into the database and begins anew
+  uint64_t wal_limit_bytes = 4 << 20;    // beyond, it is moved into the database and begins anew
 };
 Result<std::unique_ptr<Store>> open_sqlite(const SqliteOptions& options);
 
