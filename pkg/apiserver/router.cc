@@ -297,7 +297,8 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
   auto refuse = [&] { respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")); };
   // Across namespaces there is a list at most.
   if (r.namespaced() && call.ns.empty() && r.custom == nullptr && (!call.name.empty() || !r.info->has_verb("list"))) return respond_status(*responder, api::generic_not_found());
-  if (!r.info->has_verb(info.verb) && !reviewed) return refuse();
+  // A proxy carries every method, also those that are no verb of the API.
+  if (!r.info->has_verb(info.verb) && !reviewed && r.subresource() != "proxy") return refuse();
   if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
   responder = in_accepted_encoding(request, std::move(responder), s_.gates);
   bool needs_namespace = r.namespaced() && call.ns.empty();

@@ -140,6 +140,12 @@ case_proxy() {
   has "$(on_host 1 curl -s http://127.0.0.1:18001/version)" gitVersion
   same "$(on_host 1 curl -s http://127.0.0.1:18001/api/v1/namespaces/default/pods/two:8080/proxy/)" served
   same "$(on_host 1 curl -s http://127.0.0.1:18001/api/v1/namespaces/default/services/two:80/proxy/)" served
+  # Every method is the pod's to answer, also those that are no verb of the API.
+  local method address; address=$(k get pod two -o jsonpath='{.status.podIP}')
+  for method in OPTIONS PUT DELETE; do
+    same "$method $(on_host 1 curl -s -X $method -w '%{http_code}' http://127.0.0.1:18001/api/v1/namespaces/default/pods/two:8080/proxy/)" \
+      "$method $(on_host 1 curl -s -X $method -w '%{http_code}' "http://$address:8080/")"
+  done
   kill $proxy
 }
 
