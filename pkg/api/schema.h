@@ -31,6 +31,7 @@ struct Field {
   Shape shape = Shape::single;
   ListType list_type = ListType::atomic;     // of lists
   bool required = false;
+  bool omitempty = false;                    // required, and yet not written when it is empty
   bool granular = false;                     // merged member by member even where the type is atomic
   bool atomic = false;                       // one value to server-side apply even where its kind is not: maps of strings
   bool patch_merge = false;                  // strategic merge: lists merge by patch_merge_key, or as sets without one

@@ -135,6 +135,7 @@ class SchemaLoader {
       // A default may hold spaces only inside a JSON string; none of ours does.
       std::string_view w = word(line);
       if (w == "required") field.required = true;
+      else if (w == "omitempty") field.omitempty = true;
       else if (w == "atomic") field.atomic = true;
       else if (w == "set") field.list_type = ListType::set;
       else if (w == "granular") field.granular = true;

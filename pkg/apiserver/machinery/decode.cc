@@ -96,7 +96,7 @@ class Checker {
  private:
   // What Go's `omitempty` leaves out. Structs never are empty, nor what a pointer leads to.
   static bool is_empty(const json::value& value, const Field& field) {
-    if (field.required || field.pointer) return false;
+    if ((field.required && !field.omitempty) || field.pointer) return false;
     if (field.shape == Shape::list) return value.get_array().empty();
     if (field.shape != Shape::single) return value.get_object().empty();
     switch (field.kind) {

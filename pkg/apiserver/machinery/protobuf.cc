@@ -122,7 +122,7 @@ class Decoder {
       case Shape::single:
         if (!one(field, raw, slot, depth)) return false;
         // Go writes members that nobody set as zeros; JSON leaves them out.
-        if (!field.pointer && !field.required && is_zero(slot)) out.erase(json::key(field.name));
+        if (!field.pointer && (!field.required || field.omitempty) && is_zero(slot)) out.erase(json::key(field.name));
         return true;
       case Shape::list:
         if (!slot.is_array()) slot = json::array();

@@ -28,7 +28,7 @@ bool always_there(const Place& parent, std::string_view name) {
   if (parent.kind != Place::Kind::object) return false;
   const Field* field = parent.type->field(name);
   if (field == nullptr) return false;
-  if (field->shape != Shape::single) return field->required;
+  if (field->shape != Shape::single) return field->required && !field->omitempty;
   return field->kind == FieldKind::message && !field->pointer;
 }
 
