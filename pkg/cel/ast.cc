@@ -48,6 +48,11 @@ std::string Issues::to_string() const {
   std::string out;
   for (const Issue& issue : sorted) {
     if (!out.empty()) out += '\n';
+    // Of nothing there is no first column, and nothing to show.
+    if (source_.empty()) {
+      out += "ERROR: <input>:1:0: " + issue.message;
+      continue;
+    }
     out += "ERROR: <input>:" + std::to_string(issue.line) + ':' + std::to_string(issue.column + 1) + ": " + issue.message;
     size_t begin = 0;
     for (uint32_t line = 1; line < issue.line && begin != std::string_view::npos; ++line) begin = source_.find('\n', begin) + 1;

@@ -15,6 +15,11 @@ Environment& Environment::enable_mutations() {
   return *this;
 }
 
+Environment& Environment::enable_bindings() {
+  bindings_ = true;
+  return *this;
+}
+
 const Variable* Environment::find_variable(std::string_view name) const {
   for (const Variable& variable : variables_) {
     if (variable.name == name) return &variable;

@@ -22,14 +22,18 @@ class Environment {
   Environment& declare(std::string name, TypeRef type);
   // Adds the types of MutatingAdmissionPolicy: Object{…}, Object.spec{…}, JSONPatch{…}, and jsonpatch.escapeKey().
   Environment& enable_mutations();
+  // Adds the macro cel.bind(name, value, expression), which only the expressions that choose devices have.
+  Environment& enable_bindings();
 
   const Variable* find_variable(std::string_view name) const;
   const std::vector<Variable>& variables() const { return variables_; }
   bool mutations() const { return mutations_; }
+  bool bindings() const { return bindings_; }
 
  private:
   std::vector<Variable> variables_;
   bool mutations_ = false;
+  bool bindings_ = false;
 };
 
 }  // namespace kcube::cel

@@ -147,6 +147,13 @@ NodePtr sort_by(Context& c) {
   return c.bind(std::string(input), std::move(source), std::move(call));
 }
 
+// cel.bind(name, value, expression).
+NodePtr bind_value(Context& c) {
+  const Node& name = *c.call.args[1];
+  if (name.kind != NodeKind::ident) return c.issues.report(name.position, "cel.bind() variable names must be simple identifiers"), nullptr;
+  return c.bind(name.name, c.argument(2), c.argument(3));
+}
+
 struct Macro {
   std::string_view name;
   bool member;
@@ -168,7 +175,11 @@ constexpr Macro kMacros[]{
 
 }  // namespace
 
-NodePtr expand_macro(NodePtr call, Issues& issues) {
+NodePtr expand_macro(NodePtr call, Issues& issues, bool bindings) {
+  if (bindings && call->name == "bind" && call->member && call->args.size() == 4 && call->args[0]->kind == NodeKind::ident && call->args[0]->name == "cel") {
+    Context context{*call, issues, call->position};
+    return bind_value(context);
+  }
   for (const Macro& macro : kMacros) {
     if (macro.name != call->name || macro.member != call->member || macro.arguments != call->args.size()) continue;
     Context context{*call, issues, call->position};

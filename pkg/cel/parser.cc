@@ -29,14 +29,14 @@ constexpr Operator kProducts[]{{"*", "_*_"}, {"/", "_/_"}, {"%", "_%_"}};
 
 class Parser {
  public:
-  Parser(std::vector<Token> tokens, Issues& issues) : tokens_(std::move(tokens)), issues_(issues) {}
+  Parser(std::vector<Token> tokens, Issues& issues, bool bindings) : tokens_(std::move(tokens)), issues_(issues), bindings_(bindings) {}
 
   NodePtr run() {
     NodePtr node = expression();
     if (node && peek().kind != TokenKind::end) {
-      bool last = tokens_[at_ + 1].kind == TokenKind::end || is(")") || is("]") || is("}");
-      report(std::string(last ? "extraneous" : "mismatched") + " input '" + std::string(peek().text) + "' expecting " +
-             (last ? "<EOF>" : "{<EOF>, '==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '{', '.', '-', '?', '+', '*', '/', '%'}"));
+      // One token too many is told of as such.
+      const bool last = tokens_[at_ + 1].kind == TokenKind::end;
+      report(std::string(last ? "extraneous" : "mismatched") + " input '" + std::string(peek().text) + "' expecting <EOF>");
       return nullptr;
     }
     return node;
@@ -203,7 +203,7 @@ class Parser {
       } while (take(","));
       if (!expect(")")) return nullptr;
     }
-    return expand_macro(std::move(call), issues_);
+    return expand_macro(std::move(call), issues_, bindings_);
   }
 
   static bool qualified_name(const Node& node) {
@@ -333,20 +333,21 @@ class Parser {
 
   std::vector<Token> tokens_;
   Issues& issues_;
+  const bool bindings_;
   size_t at_ = 0;
   int depth_ = 0;
   bool failed_ = false;
 };
 }  // namespace
 
-NodePtr parse(std::string_view source, Issues& issues) {
+NodePtr parse(std::string_view source, Issues& issues, bool bindings) {
   if (!valid_utf8(source)) return issues.report(0, "Syntax error: source is not valid UTF-8"), nullptr;
   if (uint64_t size = count_code_points(source); size > kMaxSourceLength) {
     issues.report(0, "expression code point size exceeds limit: size: " + std::to_string(size) + ", limit " + std::to_string(kMaxSourceLength));
     return nullptr;
   }
   std::vector<Token> tokens = tokenize(source, issues);
-  NodePtr node = Parser(std::move(tokens), issues).run();
+  NodePtr node = Parser(std::move(tokens), issues, bindings).run();
   return issues.empty() ? std::move(node) : nullptr;
 }
 

@@ -19,7 +19,7 @@ class Compiled final : public Program {
   Compiled(std::string_view source, const Environment& environment) : source_(source), environment_(environment) {}
 
   bool prepare(Issues& issues) {
-    root_ = parse(source_, issues);
+    root_ = parse(source_, issues, environment_.bindings());
     if (!root_) return false;
     check(*root_, environment_, issues);
     if (!issues.empty()) return false;
