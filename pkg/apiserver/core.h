@@ -57,6 +57,7 @@ struct Call {
   std::map<std::string, std::string> audit_annotations;   // of admission, for the audit log
   std::function<void()> take_back;   // undoes what admission did beside the object, when the write then fails; may be null
   bool cbor = false;                 // the body is CBOR, whose decoder has its own words
+  std::vector<machinery::Emptied> emptied;   // of the body, for what the rules say of it
   std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
 
   std::shared_ptr<audit::Record> audit;                   // null when the request is not recorded

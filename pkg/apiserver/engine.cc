@@ -210,6 +210,7 @@ Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empt
                                     std::string(info.kind) + ": " + status.message()));
   }
   for (std::string& text : checked->warnings) call.warn(std::move(text));
+  call.emptied = std::move(checked->emptied);
   return std::move(checked->value);
 }
 
@@ -230,6 +231,7 @@ Result<json::value> Engine::decode_typed_cbor(Call& call, json::value body, mach
     if (strict) return refuse("strict decoding error: " + text);
     call.warn(std::move(text));
   }
+  call.emptied = std::move(checked->emptied);
   return std::move(checked->value);
 }
 
@@ -312,6 +314,23 @@ void Engine::track_fields(Call& call, json::value& object, const json::value* ol
   keep_member(metadata_of(object.get_object()), metadata_of(shown.get_object()), "managedFields");
 }
 
+namespace {
+
+// What the rules of the built-in types say. They judge the object as it will be stored, and show of it what was sent.
+std::vector<Cause> broken_rules(const Call& call, const api::ResourceInfo& info, const json::value& object, const json::value* old) {
+  auto causes = machinery::validate(info, object, old, *call.resource->info);
+  if (causes.empty() || call.emptied.empty()) return causes;
+  json::value sent = object;
+  machinery::restore_emptied(sent, call.emptied);
+  auto shown = machinery::validate(info, sent, old, *call.resource->info);
+  const bool alike = std::ranges::equal(shown, causes, [](const Cause& a, const Cause& b) { return a.field == b.field && a.reason == b.reason; });
+  for (size_t i = 0; alike && i < causes.size(); ++i)
+    if (causes[i].message.find(" value: null") != std::string::npos) causes[i] = std::move(shown[i]);
+  return causes;
+}
+
+}  // namespace
+
 Result<void> Engine::settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply) {
   const Resource& r = *call.resource;
   Admission admission{core_, call, operation, &object, old};
@@ -321,7 +340,8 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     else machinery::apply_defaults(*r.stored, object);
   };
   apply_defaults();
-  if (r.strategy->normalize != nullptr && r.subresource().empty()) r.strategy->normalize(object.get_object(), old == nullptr);
+  if (r.strategy->normalize != nullptr && r.subresource().empty())
+    if (auto done = r.strategy->normalize(object.get_object(), old == nullptr); !done) return done;
   // What admission and the strategy change further is nobody's.
   if (!apply && r.stored->type != nullptr) track_fields(call, object, old);
   if (auto done = mutate(admission); !done) return done;
@@ -341,7 +361,7 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
   if (old != nullptr && r.strategy->has_generation && r.subresource() != "status" && r.subresource() != "binding" && generation_moves(o, old->get_object(), *r.strategy))
     metadata_of(o)["generation"] = json::get_int(*old, {"metadata", "generation"}) + 1;
   auto causes = machinery::validate_metadata(*r.main, object, old);
-  for (Cause& cause : machinery::validate(r.subresource() == "scale" ? *r.stored : main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));
+  for (Cause& cause : broken_rules(call, r.subresource() == "scale" || main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));
   if (r.strategy->validate != nullptr)
     for (Cause& cause : r.strategy->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (r.custom != nullptr)
@@ -426,7 +446,7 @@ Result<Written> Engine::create(Call& call, json::value body) {
   bool generated = call.name.empty() && !generate.empty();
   for (int attempt = 0;; ++attempt) {
     // A generated name has at most 63 characters.
-    if (generated) call.name = generate.substr(0, 58) + random_suffix();
+    if (generated) call.name = r.strategy->extends_names ? generate.substr(0, 58) + random_suffix() : generate;
     json::value object = generated ? *decoded : std::move(*decoded);
     auto written = create_named(call, object, false);
     if (written || !generated || written.error().reason() != "AlreadyExists" || attempt == kNameAttempts) return written;

@@ -274,7 +274,9 @@ void respond_text(http::Responder& responder, int code, std::string body) {
 }
 
 void respond_status(http::Responder& responder, const Status& status, const std::vector<std::string>& warnings) {
-  http::Headers headers = json_headers(warnings);
+  // Media types are looked at before the resource is: nothing is said of that then.
+  const bool early = status.message().starts_with("406: ") || status.message().starts_with("415: ");
+  http::Headers headers = json_headers(early ? std::vector<std::string>() : warnings);
   if (status.details().retry_after_seconds > 0) headers.add("Retry-After", std::to_string(status.details().retry_after_seconds));
   responder.respond(status.code(), std::move(headers), api::to_json_text(status));
 }

@@ -150,9 +150,23 @@ Result<void> ServiceAllocator::assign_address(json::object& service, const json:
     return {};
   }
   std::string wanted(json::get_string(spec.if_contains("clusterIP")));
-  const json::array& list = json::get_array(spec.if_contains("clusterIPs"));
-  if (wanted.empty() && !list.empty()) wanted = json::get_string(&list[0]);
-  if (wanted.empty() && old != nullptr && type_of(*old) != "ExternalName") wanted = json::get_string(json::find(old->if_contains("spec"), "clusterIP"));
+  json::array list = json::get_array(spec.if_contains("clusterIPs"));
+  const json::value* before = old != nullptr && type_of(*old) != "ExternalName" ? old->if_contains("spec") : nullptr;
+  const std::string had(json::get_string(json::find(before, "clusterIP")));
+  if (before != nullptr) {
+    // What is left out stays; who knows of one address only changes the list along with it.
+    const json::array& listed = json::get_array(json::find(before, "clusterIPs"));
+    if (wanted.empty()) wanted = had;
+    if (wanted == had ? list.empty() : list == listed) list = wanted == had ? listed : json::array{json::value(wanted)};
+  }
+  if (list.empty() && !wanted.empty()) list.push_back(json::value(wanted));
+  const bool plain = list.empty() || (list.size() == 1 && json::get_string(&list[0]) == wanted && wanted.find(':') == std::string::npos);
+  if (!plain || (!had.empty() && wanted != had)) {
+    // The rules refuse it, and nothing is taken for it.
+    spec["clusterIP"] = wanted;
+    spec["clusterIPs"] = std::move(list);
+    return {};
+  }
   if (wanted != "None") {
     auto address = take_address(wanted, key, name);
     if (!address) return fail(address.error());

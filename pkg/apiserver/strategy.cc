@@ -22,6 +22,7 @@ constexpr Strategy kReturnsDeleted{.returns_deleted = true};
 constexpr Strategy kPodTemplate{.has_generation = true, .returns_deleted = true};
 constexpr Strategy kQuota{.has_status = true, .returns_deleted = true};
 constexpr Strategy kCreatesOnUpdate{.creates_on_update = true};
+constexpr Strategy kIpAddress{.extends_names = false};   // no address with an end of letters is one
 
 struct Row {
   std::string_view group, resource;
@@ -64,6 +65,7 @@ constexpr Row kRows[] = {
     {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", &kStatusAloneAndGeneration},
     {"networking.k8s.io", "ingresses", &kIngressStrategy},
     {"networking.k8s.io", "ingressclasses", &kGeneration},
+    {"networking.k8s.io", "ipaddresses", &kIpAddress},
     {"networking.k8s.io", "networkpolicies", &kGeneration},
     {"networking.k8s.io", "servicecidrs", &kStatusAlone},
     {"policy", "poddisruptionbudgets", &kWithStatus},
@@ -94,7 +96,7 @@ const Strategy& strategy_of(const api::ResourceInfo& stored) {
 
 bool needs_version(const api::ResourceInfo& stored) {
   constexpr std::string_view kResources[] = {
-      "apiservices", "poddisruptionbudgets", "csidrivers", "csinodes", "csistoragecapacities", "volumeattachments", "mutatingadmissionpolicybindings",
+      "apiservices", "poddisruptionbudgets", "csidrivers", "csinodes", "csistoragecapacities", "volumeattachments", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings",
       "mutatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations", "leases",
       "runtimeclasses"};
   return std::ranges::find(kResources, stored.resource) != std::end(kResources) && !stored.group.empty();

@@ -29,10 +29,11 @@ struct Strategy {
   bool collects_garbage = true;        // has dependents at all
   bool generation_by_labels = false;   // a change of labels counts as one of the spec
   bool generation_by_annotations = false;
+  bool extends_names = true;           // a generateName gets a random end
   bool tracks_spec = true;             // spec is anybody's to set
 
   // What a version of the kind has and the object has otherwise; before fields are tracked.
-  void (*normalize)(json::object& object, bool creating) = nullptr;
+  Result<void> (*normalize)(json::object& object, bool creating) = nullptr;
   // After metadata is filled in and before defaults. `object` is the whole object.
   Result<void> (*prepare_create)(json::object& object, Write& write) = nullptr;
   // By the main resource; status and metadata are settled already.

@@ -40,8 +40,15 @@ ObjectPtr default_class(const Core& core) {
 }
 
 Result<void> set_priority(Admission& a) {
-  if (!a.is("", "pods") || a.operation != Operation::create) return {};
+  if (!a.is("", "pods") || a.object == nullptr) return {};
   json::object& spec = json::ensure_object(a.object->get_object(), "spec");
+  if (a.operation == Operation::update) {
+    // What was worked out when the pod was made stays for who leaves it out.
+    for (std::string_view member : {"priority", "preemptionPolicy"})
+      if (const json::value* had = json::at(a.old, {"spec", member}); had != nullptr) spec.emplace(member, *had);
+    return {};
+  }
+  if (a.operation != Operation::create) return {};
   std::string name(json::get_string(spec.if_contains("priorityClassName")));
   ObjectPtr chosen;
   if (name.empty()) {

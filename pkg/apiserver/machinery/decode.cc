@@ -1,6 +1,7 @@
 #include "pkg/apiserver/machinery/decode.h"
 
 #include "pkg/apiserver/machinery/cbor.h"
+#include "pkg/apiserver/machinery/go_time.h"
 #include "pkg/apiserver/machinery/protobuf.h"
 
 #include <cctype>
@@ -84,7 +85,9 @@ class Checker {
       if (!field->inside.empty()) plain.append(field->inside).append(".");
       plain += name;
       if (auto r = member(it->value(), *field, type, plain, at); !r) return r;
-      if (empty_ == Empty::drop && is_empty(it->value(), *field)) remove();
+      if (empty_ == Empty::keep || !is_empty(it->value(), *field)) continue;
+      if (it->value().is_structured()) emptied_.push_back({std::move(at), it->value().is_array()});
+      remove();
     }
     if (!gone.empty()) json::erase_members(object, gone);
     return {};
@@ -92,6 +95,7 @@ class Checker {
 
   const std::vector<std::string>& unknown() const { return unknown_; }
   size_t first_unknown() const { return first_unknown_; }
+  std::vector<Emptied>& emptied() { return emptied_; }
 
  private:
   // What Go's `omitempty` leaves out. Structs never are empty, nor what a pointer leads to.
@@ -243,10 +247,9 @@ class Checker {
     if (!value.is_string()) return mismatch(json_kind(value), owner, path, "string");
     CalendarTime t;
     std::string_view text = json::view(value.get_string());
-    if (!parse_calendar_time(text, t))
-      return fail(Status::bad_request("parsing time \"" + std::string(text) + "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" +
-                                      std::string(text) + "\" as \"2006\""));
-    value = json::key(format_calendar_time(t, field.kind == FieldKind::time ? 0 : 6));
+    const bool micro = field.kind == FieldKind::micro_time;
+    if (std::string problem = parse_go_time(text, micro, t); !problem.empty()) return fail(Status::bad_request(std::move(problem)));
+    value = json::key(format_calendar_time(t, micro ? 6 : 0));
     return {};
   }
 
@@ -271,6 +274,7 @@ class Checker {
   const FieldValidation validation_;
   const Empty empty_;
   std::vector<std::string> unknown_;
+  std::vector<Emptied> emptied_;
   size_t first_unknown_ = 0;      // of the outermost object, when there is one
   bool unknown_on_top_ = false;
 };
@@ -369,7 +373,28 @@ Result<Decoded> check_types(json::value value, const Type& type, FieldValidation
   if (auto r = checker.message(value, type, "", ""); !r) return fail(r.error());
   if (validation == FieldValidation::strict && !checker.unknown().empty())
     return fail(Status::bad_request("strict decoding error: " + join(checker.unknown(), ", ")));
-  return Decoded{std::move(value), checker.unknown(), checker.first_unknown()};
+  return Decoded{std::move(value), std::move(checker.emptied()), checker.unknown(), checker.first_unknown()};
+}
+
+void restore_emptied(json::value& object, const std::vector<Emptied>& emptied) {
+  for (const auto& [path, list] : emptied) {
+    json::value* at = &object;
+    const size_t last = path.find_last_of('.');
+    for (std::string_view part : split(std::string_view(path).substr(0, last == std::string::npos ? 0 : last), '.')) {
+      const size_t bracket = part.find('[');
+      if (!part.empty()) at = json::find(at, part.substr(0, bracket));
+      if (at == nullptr || bracket == std::string_view::npos) {
+        if (at == nullptr) break;
+        continue;
+      }
+      const size_t index = parse_int<size_t>(part.substr(bracket + 1, part.size() - bracket - 2)).value_or(0);
+      at = at->is_array() && index < at->get_array().size() ? &at->get_array()[index] : nullptr;
+      if (at == nullptr) break;
+    }
+    const std::string_view name = std::string_view(path).substr(last + 1);   // npos + 1 is 0
+    if (at == nullptr || !at->is_object() || at->get_object().contains(name)) continue;
+    at->get_object().emplace(name, list ? json::value(json::array()) : json::value(json::object()));
+  }
 }
 
 std::vector<std::string> duplicate_fields(std::string_view json_text) { return DuplicateFinder(json_text).run(); }

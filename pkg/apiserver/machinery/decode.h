@@ -15,8 +15,16 @@ namespace kcube::machinery {
 
 enum class FieldValidation { ignore, warn, strict };
 
+// An empty list or map that was dropped, by its path: `spec.containers[0].env`. Go has nil for what is absent and something
+// else for these, which shows in what the rules say of them.
+struct Emptied {
+  std::string path;
+  bool list;
+};
+
 struct Decoded {
   json::value value;
+  std::vector<Emptied> emptied;
   std::vector<std::string> warnings;   // `unknown field "spec.x"`, for Warning headers
   size_t first_unknown = 0;            // where the first of them stands in its object, when there are any
 };
@@ -31,6 +39,9 @@ enum class Empty { drop, keep };
 // Checks and normalises `value` as `type`: removes unknown fields (or reports them), drops nulls and what is empty, turns
 // quantities into their canonical strings. 400 BadRequest when a field has the wrong type or, strictly, when one is unknown.
 Result<Decoded> check_types(json::value value, const api::Type& type, FieldValidation validation, Empty empty = Empty::drop);
+
+// Puts back what was dropped, where there still is a place for it.
+void restore_emptied(json::value& object, const std::vector<Emptied>& emptied);
 
 // Duplicate members of objects in JSON text, as paths: `metadata.name`. Empty for YAML, whose parser refuses them.
 std::vector<std::string> duplicate_fields(std::string_view json_text);

@@ -257,8 +257,9 @@ void default_stateful_set(json::object& object) {
   if (json::array* claims = children(*spec, "volumeClaimTemplates")) {
     for (json::value& claim : *claims) {
       if (!claim.is_object()) continue;
-      set_if_absent(claim.get_object(), "kind", "PersistentVolumeClaim");
-      set_if_absent(claim.get_object(), "apiVersion", "v1");
+      // Whatever was sent: nothing else can be made of them.
+      claim.get_object()["kind"] = "PersistentVolumeClaim";
+      claim.get_object()["apiVersion"] = "v1";
       set_if_absent(json::ensure_object(claim.get_object(), "status"), "phase", "Pending");
     }
   }

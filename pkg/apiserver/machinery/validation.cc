@@ -72,11 +72,12 @@ constexpr Entry kRules[] = {
 
 }  // namespace
 
-std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value& object, const json::value* old) {
+std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value& object, const json::value* old,
+                            const api::ResourceInfo& requested) {
   std::vector<Cause> causes;
   for (const Entry& entry : kRules)
     if (entry.group == resource.group && entry.resource == resource.resource)
-      entry.rule({resource.subresource, object, old, causes});
+      entry.rule({resource.subresource, object, old, causes, requested.group});
   return causes;
 }
 

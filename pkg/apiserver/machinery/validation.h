@@ -10,8 +10,12 @@
 namespace kcube::machinery {
 
 // Every violation of `object` (after defaulting); for an update also what must not change from `old` (null: create).
-// `subresource` as in the request. Empty: valid.
-std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value& object, const json::value* old);
+// `requested` is the resource of the request, which may have another group and version. Empty: valid.
+std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value& object, const json::value* old,
+                            const api::ResourceInfo& requested);
+inline std::vector<Cause> validate(const api::ResourceInfo& resource, const json::value& object, const json::value* old) {
+  return validate(resource, object, old, resource);
+}
 
 // metadata alone: name (or generateName), namespace, labels, annotations (256 KiB), ownerReferences, finalizers,
 // and on update the immutable ones.

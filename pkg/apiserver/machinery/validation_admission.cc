@@ -303,6 +303,12 @@ void validate_mutating_policy(const Validation& v) {
   if (!match.present()) match.required();
   validate_match(match);
   if (match.present() && match["resourceRules"].empty()) match["resourceRules"].required();
+  // Nothing is left to change of what is being deleted.
+  Cursor operations = match["resourceRules"]["operations"];
+  for (const Cursor& rule : match["resourceRules"].items())
+    for (const Cursor& operation : rule["operations"].items())
+      if (!operation.in({"*", "CONNECT", "CREATE", "UPDATE"}))
+        operation.renamed(operations.path()).not_supported({"*", "CONNECT", "CREATE", "UPDATE"});
   validate_conditions(spec["matchConditions"]);
   validate_variables(spec["variables"]);
   if (v.creating() || !same(spec.value(), v.before({"spec"}))) validate_policy_expressions(spec);

@@ -185,7 +185,7 @@ void check_job_update(const Validation& v) {
   Cursor spec = v["spec"];
   Cursor completions = spec["completions"];
   if (spec["completionMode"].text() != "Indexed") {
-    completions.unchanged(v.before({"spec", "completions"}));
+    completions.unchanged_or(nullptr, v.before({"spec", "completions"}));
   } else if (completions.present() && !same(completions.value(), v.before({"spec", "completions"})) &&
              completions.number() != spec["parallelism"].number(1)) {
     completions.invalid("can only be modified in tandem with spec.parallelism");
@@ -204,7 +204,54 @@ void check_job_update(const Validation& v) {
   }
   for (std::string_view name :
        {"completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"})
-    spec[name].unchanged(v.before({"spec", name}));
+    spec[name].unchanged_or(nullptr, v.before({"spec", name}));
+}
+
+void check_has_label(const Validation& v, std::string_view label, std::string_view value) {
+  Cursor labels = v["spec"]["template"]["metadata"]["labels"];
+  Cursor at = labels.entry(label);
+  const std::string detail = "must be '" + std::string(value) + "'";
+  if (!at.present()) at.required(detail);
+  else if (at.text() != value) at.invalid(*labels.value(), detail);
+}
+
+// A selector that was not written by hand finds the pods of this job and of no other.
+void validate_generated_selector(const Validation& v) {
+  Cursor selector = v["spec"]["selector"], uid = v["metadata"]["uid"];
+  if (v["spec"]["manualSelector"].flag() || !selector.present()) return;
+  if (uid.empty()) uid.required();
+  const std::pair<std::string_view, std::string_view> expected[] = {{"controller-uid", uid.text()},
+                                                                    {"job-name", v["metadata"]["name"].text()},
+                                                                    {"batch.kubernetes.io/controller-uid", uid.text()},
+                                                                    {"batch.kubernetes.io/job-name", v["metadata"]["name"].text()}};
+  json::value labels = json::object();
+  for (const auto& [label, value] : expected) {
+    check_has_label(v, label, value);
+    labels.get_object()[json::key(label)] = json::key(value);
+  }
+  auto parsed = api::LabelSelector::from_json(selector.value());
+  if (parsed && !parsed->matches(&labels)) selector.invalid("`selector` not auto-generated");
+}
+
+void validate_whole_spec(const Cursor& spec) {
+  validate_job_spec(spec);
+  Cursor selector = spec["selector"];
+  if (!selector.present()) selector.required();
+  validate_label_selector(selector);
+  auto parsed = api::LabelSelector::from_json(selector.value());
+  Cursor labels = spec["template"]["metadata"]["labels"];
+  if (parsed && !parsed->matches(labels.value()))
+    labels.invalid(labels.present() ? *labels.value() : json::value(nullptr),
+                   "`selector` does not match template `labels`");
+}
+
+// The pods of an Indexed job are named after it.
+void check_indexed_names(const Validation& v) {
+  Cursor spec = v["spec"], name = v["metadata"]["name"];
+  if (spec["completionMode"].text() != "Indexed" || spec["completions"].number() <= 0) return;
+  std::string last = std::string(name.text()) + "-" + std::to_string(spec["completions"].number() - 1);
+  if (!api::check_dns1123_label(last).empty())
+    name.invalid("will not able to create pod with invalid DNS label: " + last);
 }
 
 void validate_job_status(const Validation& v) {
@@ -246,22 +293,13 @@ void validate_time_zone(const Cursor& zone) {
 
 void validate_job(const Validation& v) {
   if (!v.main()) return validate_job_status(v);
-  Cursor spec = v["spec"];
-  validate_job_spec(spec);
-  Cursor selector = spec["selector"];
-  if (!selector.present()) selector.required();
-  validate_label_selector(selector);
-  auto parsed = api::LabelSelector::from_json(selector.value());
-  Cursor labels = spec["template"]["metadata"]["labels"];
-  if (parsed && !parsed->matches(labels.value()))
-    labels.invalid(labels.present() ? *labels.value() : json::value(nullptr),
-                   "`selector` does not match template `labels`");
-  if (!v.creating()) return check_job_update(v);
-  if (spec["completionMode"].text() != "Indexed" || spec["completions"].number() <= 0) return;
-  Cursor name = v["metadata"]["name"];
-  std::string last = std::string(name.text()) + "-" + std::to_string(spec["completions"].number() - 1);
-  if (!api::check_dns1123_label(last).empty())
-    name.invalid("will not able to create pod with invalid DNS label: " + last);
+  validate_generated_selector(v);
+  validate_whole_spec(v["spec"]);
+  check_indexed_names(v);
+  if (v.creating()) return;
+  // Once as a job and once as a change of one.
+  validate_whole_spec(v["spec"]);
+  check_job_update(v);
 }
 
 void validate_cron_job(const Validation& v) {

@@ -1,4 +1,4 @@
-// Namespaces, Nodes, ServiceAccounts, PodTemplates, Events.
+// Namespaces, Nodes, PodTemplates.
 #include "pkg/api/names.h"
 #include "pkg/apiserver/machinery/validation_network.h"
 #include "pkg/apiserver/machinery/validation_pod.h"
@@ -6,8 +6,6 @@
 
 namespace kcube::machinery {
 namespace {
-
-constexpr size_t kMaxAction = 128, kMaxReason = 128, kMaxNote = 1024, kMaxReporter = 128;
 
 void check_finalizer(const Cursor& at, std::string_view name) {
   if (std::string problem = api::check_qualified_name(name); !problem.empty()) at.invalid_text(name, problem);
@@ -45,21 +43,6 @@ void check_node_update(const Validation& v) {
     if (!seen.insert({address["type"].text(), address["address"].text()}).second) address.duplicate();
 }
 
-// Events of the new sort say who reports them and what was done.
-void validate_new_event(const Validation& v) {
-  auto need = [](const Cursor& at, size_t limit) {
-    if (at.empty()) at.required();
-    if (at.text().size() > limit) at.invalid_text("", "can have at most " + std::to_string(limit) + " characters");
-  };
-  Cursor reporter = v["reportingComponent"];
-  if (reporter.empty()) reporter.required();
-  validate_label_key(reporter);
-  need(v["reportingInstance"], kMaxReporter);
-  need(v["action"], kMaxAction);
-  need(v["reason"], kMaxReason);
-  if (v["message"].text().size() > kMaxNote) v["message"].invalid_text("", "can have at most 1024 characters");
-}
-
 }  // namespace
 
 void validate_namespace(const Validation& v) {
@@ -86,16 +69,5 @@ void validate_node(const Validation& v) {
 }
 
 void validate_pod_template_object(const Validation& v) { validate_pod_template(v["template"]); }
-
-void validate_event(const Validation& v) {
-  Cursor object = v["involvedObject"];
-  std::string_view space = object["namespace"].text(), own = v["metadata"]["namespace"].text();
-  bool new_sort = v["eventTime"].present();
-  bool mine =
-      space == own || (space.empty() && (own.empty() || own == "default" || (new_sort && own == "kube-system")));
-  if (new_sort) mine = mine || !space.empty();
-  if (!mine) object["namespace"].invalid_text(space, "does not match event.namespace");
-  if (new_sort) validate_new_event(v);
-}
 
 }  // namespace kcube::machinery

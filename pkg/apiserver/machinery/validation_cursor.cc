@@ -145,4 +145,10 @@ bool Cursor::unchanged(const json::value* old, std::string_view detail) const {
   return false;
 }
 
+bool Cursor::unchanged_or(const json::value& absent, const json::value* old) const {
+  if (same(value_, old)) return true;
+  invalid(value_ != nullptr ? *value_ : absent, "field is immutable");
+  return false;
+}
+
 }  // namespace kcube::machinery

@@ -39,6 +39,8 @@ class Cursor {
   std::vector<Cursor> items() const;                                 // "ports[0]", "ports[1]", …
   std::vector<std::pair<std::string_view, Cursor>> members() const;  // by key, each at "data[key]"
 
+  // How many causes there are already.
+  size_t told() const { return causes_->size(); }
   void required(std::string_view detail = {}) const;
   void invalid(std::string_view detail) const;  // shows the value that is here, "" where there is none
   void invalid(const json::value& shown, std::string_view detail) const;
@@ -64,6 +66,8 @@ class Cursor {
   bool port() const { return between(1, 65535); }
   // Invalid unless equal to `old`; absent and empty are the same.
   bool unchanged(const json::value* old, std::string_view detail = "field is immutable") const;
+  // The same; `absent` is shown where nothing is: "" of a string, 0 of a number, null of what Go has a pointer to.
+  bool unchanged_or(const json::value& absent, const json::value* old) const;
 
  private:
   const json::value* value_;

@@ -72,19 +72,6 @@ void validate_slice_ports(const Cursor& ports) {
 
 }  // namespace
 
-bool valid_cidr(std::string_view text) {
-  size_t slash = text.find('/');
-  if (slash == std::string_view::npos) return false;
-  std::string_view address = text.substr(0, slash), bits = text.substr(slash + 1);
-  auto count = parse_int<int>(bits);
-  if (!count || *count < 0 || (bits.size() > 1 && bits.front() == '0')) return false;
-  return valid_ip_v4(address) ? *count <= 32 : valid_ip(address) && *count <= 128;
-}
-
-void check_cidr(const Cursor& cidr) {
-  if (!valid_cidr(cidr.text())) cidr.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
-}
-
 void check_endpoint_ip(const Cursor& ip) {
   std::string text(ip.text());
   in_addr four;

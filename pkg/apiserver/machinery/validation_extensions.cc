@@ -277,9 +277,9 @@ void validate_api_service(const Validation& v) {
          name = v["metadata"]["name"];
   std::string wanted = std::string(version.text()) + "." + std::string(group.text());
   Cursor prefix = v["metadata"]["generateName"];
-  if (v.creating() && !prefix.empty() && prefix.text() != wanted)
+  if (!prefix.empty() && prefix.text() != wanted)
     prefix.invalid("must be `spec.version+\".\"+spec.group`: \"" + wanted + "\"");
-  if (v.creating() && !name.empty() && name.text() != wanted)
+  if (!name.empty() && name.text() != wanted)
     name.invalid("must be `spec.version+\".\"+spec.group`: \"" + wanted + "\"");
   if (group.empty() && version.text() != "v1")
     group.required("only v1 may have an empty group and it better be legacy kube");

@@ -1,10 +1,6 @@
 // Ingresses, their classes, NetworkPolicies, ServiceCIDRs and IPAddresses.
 #include "pkg/apiserver/machinery/validation_network.h"
 
-#include <arpa/inet.h>
-
-#include <cstring>
-
 #include "pkg/api/names.h"
 #include "pkg/apiserver/machinery/validation_pod.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
@@ -119,31 +115,6 @@ void validate_policy_port(const Cursor& port) {
   }
 }
 
-struct Block {
-  unsigned char bytes[16] = {};
-  int family = 0, bits = 0;
-};
-
-Block block_of(std::string_view cidr) {
-  Block block;
-  size_t slash = cidr.find('/');
-  std::string address(cidr.substr(0, slash));
-  block.bits = parse_int<int>(cidr.substr(slash + 1)).value_or(0);
-  block.family = inet_pton(AF_INET, address.c_str(), block.bytes) == 1 ? AF_INET : AF_INET6;
-  if (block.family == AF_INET6) inet_pton(AF_INET6, address.c_str(), block.bytes);
-  return block;
-}
-
-bool strictly_within(std::string_view inner, std::string_view outer) {
-  Block in = block_of(inner), out = block_of(outer);
-  if (in.family != out.family || in.bits <= out.bits) return false;
-  for (int bit = 0; bit < out.bits; ++bit) {
-    int mask = 0x80 >> (bit % 8);
-    if ((in.bytes[bit / 8] & mask) != (out.bytes[bit / 8] & mask)) return false;
-  }
-  return true;
-}
-
 void validate_ip_block(const Cursor& block) {
   Cursor cidr = block["cidr"];
   if (cidr.empty()) return cidr.required();
@@ -165,6 +136,17 @@ void validate_peer(const Cursor& peer) {
     peer.required("must specify a peer");
   else if (block.present() && (pods.present() || spaces.present()))
     peer.forbidden("may not specify both ipBlock and another peer");
+}
+
+void check_service_cidrs(const Cursor& spec) {
+  Cursor cidrs = spec["cidrs"];
+  if (cidrs.empty()) return cidrs.required("at least one CIDR required");
+  if (cidrs.size() > 2) return cidrs.invalid(json::value{{"CIDRs", *cidrs.value()}}, "may only hold up to 2 values");
+  bool sound = true;
+  std::vector<Cursor> items = cidrs.items();
+  for (const Cursor& cidr : items) sound = check_canonical_cidr(cidr) && sound;
+  if (sound && items.size() == 2 && same_family(items[0].text(), items[1].text()))
+    cidrs.invalid("may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
 
 }  // namespace
@@ -237,12 +219,17 @@ void validate_network_policy(const Validation& v) {
 void validate_service_cidr(const Validation& v) {
   if (!v.main()) return;
   Cursor cidrs = v["spec"]["cidrs"];
-  if (v.creating()) {
-    if (cidrs.empty()) cidrs.required("at least one CIDR required");
-    for (const Cursor& cidr : cidrs.items()) check_cidr(cidr);
-  } else {
-    cidrs.unchanged(v.before({"spec", "cidrs"}));
+  if (v.creating()) return check_service_cidrs(v["spec"]);
+  // The other family may come later; nothing else changes.
+  const json::array& before = json::get_array(v.before({"spec", "cidrs"}));
+  const bool second_family = before.size() == 1 && cidrs.size() == 2;
+  if (!second_family && before.size() != cidrs.size())
+    return cidrs.invalid(cidrs.present() ? *cidrs.value() : json::value(nullptr), "field is immutable");
+  for (const Cursor& cidr : cidrs.items()) {
+    const size_t i = cidr.value() - json::get_array(cidrs.value()).data();
+    if (i < before.size() && cidr.text() != json::get_string(&before[i])) cidr.invalid("field is immutable");
   }
+  if (second_family) check_service_cidrs(v["spec"]);
 }
 
 void validate_ip_address(const Validation& v) {

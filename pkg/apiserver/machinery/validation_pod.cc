@@ -134,7 +134,7 @@ void validate_others(const PodContext& pod) {
     check_ip(alias["ip"]);
     for (const Cursor& name : alias["hostnames"].items()) name.check(api::check_dns1123_subdomain(name.text()));
   }
-  spec["preemptionPolicy"].one_of_if_set({"Never", "PreemptLowerPriority"});
+  spec["preemptionPolicy"].one_of_if_set({"PreemptLowerPriority", "Never"});
   if (Cursor overhead = spec["overhead"]; overhead.present()) {
     json::value as_limits(json::object{{"limits", *overhead.value()}});
     validate_resources(overhead.with(&as_limits), nullptr);
@@ -164,7 +164,7 @@ void validate_pod_annotations(const Validation& v) {
 const json::value* PodContext::volume(std::string_view name) const {
   if (name.empty()) return nullptr;
   for (const json::value& v : json::get_array(json::find(spec.value(), "volumes")))
-    if (json::get_string(v, {"name"}) == name) return &v;
+    if (json::get_string(v, {"name"}) == name && !broken_volumes.contains(&v)) return &v;
   return nullptr;
 }
 

@@ -17,6 +17,7 @@ struct PodContext {
   bool host_users = true;
   std::string_view restart_policy;
   std::set<std::string_view> claims;  // spec.resourceClaims
+  std::set<const json::value*> broken_volumes = {};
   // The volume of that name, or null; a broken volume counts as absent.
   const json::value* volume(std::string_view name) const;
 };
@@ -33,7 +34,7 @@ void validate_env_from(const Cursor& env_from);
 void validate_field_ref(const Cursor& ref, bool volume);
 void validate_resource_field_ref(const Cursor& ref, bool volume);
 void validate_probes_and_lifecycle(const PodContext& pod, const Cursor& container);
-void validate_volumes(const PodContext& pod);
+void validate_volumes(PodContext& pod);  // and tells which are broken
 void validate_volume_mounts(const PodContext& pod, const Cursor& container);
 void validate_resources(const Cursor& resources, const std::set<std::string_view>* claims, bool pod_level = false);
 void validate_pod_security(const PodContext& pod);
@@ -55,7 +56,7 @@ void validate_relative_path(const Cursor& path);  // relative, without ".."
 void validate_no_backsteps(const Cursor& path);   // no ".." element
 bool valid_ip(std::string_view text);
 bool valid_ip_v4(std::string_view text);
-void check_ip(const Cursor& ip);
+bool check_ip(const Cursor& ip);  // true when there is nothing to say of it
 void validate_port_or_name(const Cursor& port);
 // 0 is a name of the standard resources, an extended one, or hugepages-*.
 bool is_hugepages(std::string_view resource);

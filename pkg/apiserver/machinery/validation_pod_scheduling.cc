@@ -200,20 +200,6 @@ void validate_tolerations(const Cursor& tolerations) {
   }
 }
 
-bool valid_ip_v4(std::string_view text) {
-  in_addr address;
-  return inet_pton(AF_INET, std::string(text).c_str(), &address) == 1;
-}
-
-bool valid_ip(std::string_view text) {
-  in6_addr address;
-  return valid_ip_v4(text) || inet_pton(AF_INET6, std::string(text).c_str(), &address) == 1;
-}
-
-void check_ip(const Cursor& ip) {
-  if (!valid_ip(ip.text())) ip.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-}
-
 void validate_scheduling(const PodContext& pod) {
   validate_labels(pod.spec["nodeSelector"]);
   validate_affinity(pod.spec["affinity"]);

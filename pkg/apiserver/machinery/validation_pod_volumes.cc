@@ -218,9 +218,10 @@ void validate_devices(const PodContext& pod, const Cursor& container) {
 
 }  // namespace
 
-void validate_volumes(const PodContext& pod) {
+void validate_volumes(PodContext& pod) {
   std::set<std::string_view> names;
   for (const Cursor& volume : pod.spec["volumes"].items()) {
+    const size_t told = volume.told();
     validate_one_source(pod, volume);
     Cursor name = volume["name"];
     if (name.empty())
@@ -233,6 +234,7 @@ void validate_volumes(const PodContext& pod) {
         if (source["serviceAccountToken"].present())
           source["serviceAccountToken"].forbidden("must not be specified when serviceAccountName is not set");
     }
+    if (volume.told() != told) pod.broken_volumes.insert(volume.value());
   }
 }
 

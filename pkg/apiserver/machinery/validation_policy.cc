@@ -70,19 +70,15 @@ void validate_priority_class(const Validation& v) {
 
 void validate_runtime_class(const Validation& v) {
   Cursor handler = v["handler"];
-  if (!v.creating()) {
-    handler.unchanged(v.before({"handler"}));
-  } else if (handler.empty()) {
-    handler.required();
-  } else {
-    handler.check(api::check_dns1123_label(handler.text()));
-  }
+  if (handler.empty()) handler.required();
+  else handler.check(api::check_dns1123_label(handler.text()));
   if (Cursor overhead = v["overhead"]["podFixed"]; overhead.present()) {
     json::value as_limits(json::object{{"limits", *overhead.value()}});
     validate_resources(v["overhead"].with(&as_limits), nullptr);
   }
   validate_labels(v["scheduling"]["nodeSelector"]);
   validate_tolerations(v["scheduling"]["tolerations"]);
+  if (!v.creating()) handler.unchanged(v.before({"handler"}));
 }
 
 void validate_lease(const Validation& v) {

@@ -15,6 +15,7 @@ struct Validation {
   const json::value& object;
   const json::value* old;  // null: a creation
   std::vector<Cause>& causes;
+  std::string_view requested_group = {};  // the API group of the request, which may be another than that of the object
 
   void add(Cause cause) const { causes.push_back(std::move(cause)); }
   Cursor root() const { return {&object, "", causes}; }
@@ -80,6 +81,7 @@ void validate_signing_request(const Validation& v);
 void validate_namespace(const Validation& v);
 void validate_node(const Validation& v);
 void validate_pod_template_object(const Validation& v);
+// validation_events.cc
 void validate_event(const Validation& v);
 // validation_flowcontrol.cc, validation_devices.cc
 void validate_flow_schema(const Validation& v);

@@ -123,6 +123,21 @@ void validate_cluster_ips(const Cursor& spec) {
   }
 }
 
+// This cluster has IPv4 alone; what a headless service without a selector says of families is its own business.
+void validate_families(const Cursor& spec) {
+  if (spec["type"].text() == "ExternalName" || (headless(spec) && spec["selector"].empty())) return;
+  Cursor policy = spec["ipFamilyPolicy"], ips = spec["clusterIPs"], families = spec["ipFamilies"];
+  if (policy.text() == "SingleStack" && ips.size() > 1)
+    policy.invalid("must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified");
+  if (policy.text() == "SingleStack" && families.size() > 1)
+    return policy.invalid("must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified");
+  for (const Cursor& ip : ips.items())
+    if (ip.text() != "None" && !valid_ip_v4(ip.text())) ip.invalid(*ips.value(), "IPv6 is not configured on this cluster");
+  for (const Cursor& family : families.items())
+    if (family.text() != "IPv4") family.invalid("not configured on this cluster");
+  if (policy.text() == "RequireDualStack") policy.invalid("this cluster is not configured for dual-stack services");
+}
+
 void validate_source_ranges(const Validation& v) {
   Cursor spec = v["spec"];
   bool balancer = spec["type"].text() == "LoadBalancer";
@@ -223,10 +238,7 @@ void check_update(const Validation& v) {
 
 void validate_external_ips(const Cursor& spec) {
   for (const Cursor& ip : spec["externalIPs"].items()) {
-    if (valid_ip(ip.text()))
-      check_endpoint_ip(ip);
-    else
-      check_ip(ip);
+    if (check_ip(ip)) check_endpoint_ip(ip);
   }
 }
 
@@ -235,13 +247,17 @@ void validate_external_ips(const Cursor& spec) {
 void validate_service(const Validation& v) {
   if (!v.main()) return;
   Cursor spec = v["spec"];
+  // Addresses come before all else: where they are wrong, nothing more is said.
+  const size_t told = v.causes.size();
+  validate_cluster_ips(spec);
+  if (v.causes.size() == told) validate_families(spec);
+  if (v.causes.size() != told) return;
   if (!v.creating()) check_update(v);
   if (spec["ports"].empty() && !headless(spec) && spec["type"].text() != "ExternalName") spec["ports"].required();
   validate_by_type(spec);
   validate_ports(spec);
   validate_labels(spec["selector"]);
   validate_affinity(spec);
-  validate_cluster_ips(spec);
   validate_external_ips(spec);
   spec["type"].one_of({"ClusterIP", "ExternalName", "LoadBalancer", "NodePort"});
   check_port_duplicates(v);

@@ -108,6 +108,7 @@ bool spec_changed(const Validation& v, bool bound) {
       if (name == "volumeName" && json::get_string(b).empty()) continue;
       if (bound && name == "volumeAttributesClassName") continue;
       if (name == "storageClassName" && b == nullptr) continue;  // a class given afterwards
+      if (name == "storageClassName" && a == nullptr) return true;  // no name is another thing than the name ""
       if (name == "resources") {
         if (!bound && !equal_amounts(json::find(a, "requests"), json::find(b, "requests"))) return true;
         if (!equal_amounts(json::find(a, "limits"), json::find(b, "limits"))) return true;
@@ -116,6 +117,41 @@ bool spec_changed(const Validation& v, bool bound) {
       if (!same(a, b)) return true;
     }
   return false;
+}
+
+void validate_volume(const Validation& v) {
+  Cursor spec = v["spec"];
+  if (spec["accessModes"].empty()) spec["accessModes"].required();
+  validate_access_modes(spec["accessModes"]);
+  Cursor capacity = spec["capacity"];
+  if (capacity.empty()) capacity.required();
+  if (!capacity.entry("storage").present() || capacity.size() > 1) capacity.not_supported(capacity.present() ? *capacity.value() : json::value(nullptr), {"storage"});
+  for (const auto& [name, amount] : capacity.members()) {
+    validate_quantity(amount, name);
+    if (api::Quantity::from_json(amount.value()) <= api::Quantity()) amount.invalid("must be greater than zero");
+  }
+  Cursor policy = spec["persistentVolumeReclaimPolicy"];
+  if (!policy.empty() && !policy.in({"Delete", "Recycle", "Retain"}))
+    policy.not_supported({"Delete", "Recycle", "Retain"});
+  if (Cursor affinity = spec["nodeAffinity"]; affinity.present()) {
+    if (!affinity["required"].present())
+      affinity["required"].required("must specify required node constraints");
+    else
+      validate_node_selector(affinity["required"]);
+  }
+  validate_volume_source(v);
+  if (spec["hostPath"]["path"].text() == "/" && policy.text() == "Recycle")
+    policy.forbidden("may not be 'recycle' for a hostPath mount of '/'");
+  validate_class_name(spec["storageClassName"]);
+  if (spec["volumeMode"].present() && !spec["volumeMode"].in({"Block", "Filesystem"}))
+    spec["volumeMode"].not_supported({"Block", "Filesystem"});
+  if (Cursor attributes = spec["volumeAttributesClassName"]; attributes.present()) {
+    if (attributes.empty())
+      attributes.required("an empty string is disallowed");
+    else
+      validate_class_name(attributes);
+    if (!spec["csi"].present()) spec["csi"].required("has to be specified when using volumeAttributesClassName");
+  }
 }
 
 }  // namespace
@@ -163,39 +199,11 @@ void validate_persistent_volume_claim(const Validation& v) {
 
 void validate_persistent_volume(const Validation& v) {
   if (!v.main()) return;
-  Cursor spec = v["spec"];
-  if (spec["accessModes"].empty()) spec["accessModes"].required();
-  validate_access_modes(spec["accessModes"]);
-  Cursor capacity = spec["capacity"];
-  if (capacity.empty()) capacity.required();
-  if (!capacity.entry("storage").present() || capacity.size() > 1) capacity.not_supported(capacity.present() ? *capacity.value() : json::value(nullptr), {"storage"});
-  for (const auto& [name, amount] : capacity.members()) {
-    validate_quantity(amount, name);
-    if (api::Quantity::from_json(amount.value()) <= api::Quantity()) amount.invalid("must be greater than zero");
-  }
-  Cursor policy = spec["persistentVolumeReclaimPolicy"];
-  if (!policy.empty() && !policy.in({"Delete", "Recycle", "Retain"}))
-    policy.not_supported({"Delete", "Recycle", "Retain"});
-  if (Cursor affinity = spec["nodeAffinity"]; affinity.present()) {
-    if (!affinity["required"].present())
-      affinity["required"].required("must specify required node constraints");
-    else
-      validate_node_selector(affinity["required"]);
-  }
-  validate_volume_source(v);
-  if (spec["hostPath"]["path"].text() == "/" && policy.text() == "Recycle")
-    policy.forbidden("may not be 'recycle' for a hostPath mount of '/'");
-  validate_class_name(spec["storageClassName"]);
-  if (spec["volumeMode"].present() && !spec["volumeMode"].in({"Block", "Filesystem"}))
-    spec["volumeMode"].not_supported({"Block", "Filesystem"});
-  if (Cursor attributes = spec["volumeAttributesClassName"]; attributes.present()) {
-    if (attributes.empty())
-      attributes.required("an empty string is disallowed");
-    else
-      validate_class_name(attributes);
-    if (!spec["csi"].present()) spec["csi"].required("has to be specified when using volumeAttributesClassName");
-  }
-  if (!v.creating()) check_volume_update(v);
+  validate_volume(v);
+  if (v.creating()) return;
+  // Once as a volume and once as a change of one.
+  validate_volume(v);
+  check_volume_update(v);
 }
 
 }  // namespace kcube::machinery

@@ -43,11 +43,6 @@ void validate_topologies(const Cursor& topologies) {
 }  // namespace
 
 void validate_storage_class(const Validation& v) {
-  if (!v.creating()) {
-    for (std::string_view member : {"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"})
-      v[member].unchanged(v.before({member}));
-    return;
-  }
   validate_provisioner(v["provisioner"]);
   validate_parameters(v["parameters"]);
   Cursor policy = v["reclaimPolicy"], mode = v["volumeBindingMode"];
@@ -57,6 +52,9 @@ void validate_storage_class(const Validation& v) {
   else if (!mode.in({"Immediate", "WaitForFirstConsumer"}))
     mode.not_supported({"Immediate", "WaitForFirstConsumer"});
   validate_topologies(v["allowedTopologies"]);
+  if (v.creating()) return;
+  for (std::string_view member : {"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"})
+    v[member].unchanged(v.before({member}));
 }
 
 void validate_csi_driver(const Validation& v) {
@@ -94,7 +92,6 @@ void check_drivers_stay(const Validation& v) {
 }
 
 void validate_csi_node(const Validation& v) {
-  if (!v.creating()) check_drivers_stay(v);
   std::set<std::string_view> names;
   for (const Cursor& driver : v["spec"]["drivers"].items()) {
     validate_csi_driver_name(driver["name"]);
@@ -112,16 +109,14 @@ void validate_csi_node(const Validation& v) {
       validate_label_key(key.renamed(driver.path()));
     }
   }
+  if (!v.creating()) check_drivers_stay(v);
 }
 
 void validate_volume_attachment(const Validation& v) {
   if (!v.main()) return;
   Cursor spec = v["spec"], source = spec["source"];
   Cursor volume = source["persistentVolumeName"];
-  if (Cursor attacher = spec["attacher"]; attacher.empty())
-    attacher.required();
-  else
-    attacher.check(api::check_dns1123_subdomain(to_lower(attacher.text())));
+  validate_csi_driver_name(spec["attacher"]);
   bool inlined = source["inlineVolumeSpec"].present();
   if (!inlined && !volume.present())
     source.required("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
@@ -129,9 +124,9 @@ void validate_volume_attachment(const Validation& v) {
     source.forbidden("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
   else if (volume.present() && volume.empty())
     volume.required("must specify non empty persistentVolumeName");
-  if (!v.creating()) spec.unchanged(v.before({"spec"}));
   if (volume.present()) volume.check(api::check_dns1123_subdomain(volume.text()));
   spec["nodeName"].check(api::check_dns1123_subdomain(spec["nodeName"].text()));
+  if (!v.creating()) spec.unchanged(v.before({"spec"}));
 }
 
 void validate_storage_capacity(const Validation& v) {

@@ -75,7 +75,7 @@ void validate_azure_disk(const Cursor& at) {
 
 void validate_csi_driver_name(const Cursor& name) {
   if (name.empty()) return name.required();
-  if (name.text().size() > 63) return name.too_long(63);
+  if (name.text().size() > 63) name.too_long(63);
   name.check(api::check_dns1123_subdomain(to_lower(name.text())));
 }
 

@@ -24,11 +24,12 @@ bool selector_is_sound(const json::value* selector) {
   return causes.empty();
 }
 
-void check_selector_matches(const Cursor& spec) {
+// `unsound` is what is said once more of a selector that is not sound in itself.
+void check_selector_matches(const Cursor& spec, std::string_view unsound) {
   auto selector = api::LabelSelector::from_json(spec["selector"].value());
   Cursor labels = spec["template"]["metadata"]["labels"];
   if (!selector || !selector_is_sound(spec["selector"].value())) {
-    spec["selector"].invalid("invalid label selector");
+    spec["selector"].invalid(unsound);
   } else if (!selector->everything() && !selector->matches(labels.value())) {
     static const json::value kNone(nullptr);
     labels.invalid(labels.present() ? *labels.value() : kNone, "`selector` does not match template `labels`");
@@ -187,7 +188,7 @@ void validate_deployment(const Validation& v) {
   Cursor spec = v["spec"];
   check_counts(spec, {"replicas"});
   validate_selector(spec["selector"], "deployment");
-  check_selector_matches(spec);
+  check_selector_matches(spec, "invalid label selector");
   validate_lasting_template(spec["template"], "ReplicaSet");
   validate_deployment_strategy(spec["strategy"]);
   check_counts(spec, {"minReadySeconds", "revisionHistoryLimit"});
@@ -210,7 +211,7 @@ void validate_replica_set(const Validation& v) {
   Cursor spec = v["spec"];
   check_counts(spec, {"replicas", "minReadySeconds"});
   validate_selector(spec["selector"], "deployment");
-  check_selector_matches(spec);
+  check_selector_matches(spec, "invalid label selector");
   validate_lasting_template(spec["template"], "ReplicaSet");
   if (!v.creating()) spec["selector"].unchanged(v.before({"spec", "selector"}));
 }
@@ -255,7 +256,7 @@ void validate_stateful_set(const Validation& v) {
   if (v.creating() && !spec["serviceName"].empty())
     spec["serviceName"].check(api::check_dns1123_label(spec["serviceName"].text()));
   validate_selector(spec["selector"], "statefulset");
-  check_selector_matches(spec);
+  check_selector_matches(spec, {});
   json::value pod_template = effective_template(spec);
   validate_lasting_template(spec["template"].with(&pod_template), "StatefulSet");
   if (!v.creating()) check_stateful_update(v);
@@ -265,15 +266,15 @@ void validate_daemon_set(const Validation& v) {
   if (!v.main()) return validate_counts_of_status(v["status"]);
   Cursor spec = v["spec"];
   Cursor selector = spec["selector"];
+  if (!v.creating()) selector.unchanged(v.before({"spec", "selector"}));
   validate_label_selector(selector);
-  check_selector_matches(spec);
+  if (selector_is_sound(selector.value())) check_selector_matches(spec, {});
   if (selector.present() && selector["matchLabels"].empty() && selector["matchExpressions"].empty())
     selector.invalid("empty selector is invalid for daemonset");
   validate_lasting_template(spec["template"], "DaemonSet");
   check_counts(spec, {"minReadySeconds"});
   validate_daemon_strategy(spec["updateStrategy"]);
   check_counts(spec, {"revisionHistoryLimit"});
-  if (!v.creating()) selector.unchanged(v.before({"spec", "selector"}));
 }
 
 void validate_controller_revision(const Validation& v) {

@@ -39,12 +39,13 @@ Result<void> finalize_namespace(json::object& object, const json::object& old, W
 }
 
 // stringData is for writing only: it becomes data.
-void fold_string_data(json::object& secret, bool) {
+Result<void> fold_string_data(json::object& secret, bool) {
   json::value* strings = secret.if_contains("stringData");
-  if (strings == nullptr) return;
+  if (strings == nullptr) return {};
   json::object& data = json::ensure_object(secret, "data");
   for (const auto& m : json::get_object(strings)) data[m.key()] = base64_encode(json::get_string(&m.value()));
   secret.erase("stringData");
+  return {};
 }
 
 // Who asks is set by the server, not by the client. Source: CertificateSigningRequestSpec in the API reference.
@@ -130,11 +131,12 @@ Result<void> create_job(json::object& object, Write& write) {
   std::string uid(json::get_string(json::find(metadata, "uid")));
   const std::string& name = write.call.name;
   json::object& labels = json::ensure_object(json::ensure_object(json::ensure_object(spec, "template"), "metadata"), "labels");
-  labels["batch.kubernetes.io/controller-uid"] = uid;
-  labels["batch.kubernetes.io/job-name"] = name;
-  labels["controller-uid"] = uid;
-  labels["job-name"] = name;
-  json::ensure_object(json::ensure_object(spec, "selector"), "matchLabels")["batch.kubernetes.io/controller-uid"] = uid;
+  // What was there already stays, and is refused unless it says the same.
+  for (const char* prefix : {"batch.kubernetes.io/", ""}) {
+    labels.emplace(std::string(prefix) + "controller-uid", uid);
+    labels.emplace(std::string(prefix) + "job-name", name);
+  }
+  json::ensure_object(json::ensure_object(spec, "selector"), "matchLabels").emplace("batch.kubernetes.io/controller-uid", uid);
   return {};
 }
 
@@ -181,8 +183,14 @@ constexpr const char* kTemplateGeneration = "deprecated.daemonset.template.gener
 
 json::value& template_generation(json::object& object) { return json::ensure_object(json::ensure_object(object, "metadata"), "annotations")[kTemplateGeneration]; }
 
-void count_template(json::object& object, bool creating) {
-  if (creating) template_generation(object) = "1";
+// A member of the spec once, it is read with the object, and is 0 to who leaves it out.
+Result<void> count_template(json::object& object, bool creating) {
+  json::value& count = template_generation(object);
+  const std::string text(json::get_string(&count));
+  if (!text.empty() && !parse_int<int64_t>(text))
+    return fail(Status::bad_request("DaemonSet in version \"v1\" cannot be handled as a DaemonSet: strconv.ParseInt: parsing \"" + text + "\": invalid syntax"));
+  if (creating || text.empty()) count = creating ? "1" : "0";
+  return {};
 }
 
 Result<void> update_daemon_set(json::object& object, const json::object& old, Write&) {
@@ -226,7 +234,7 @@ const Strategy kIngressStrategy{.has_status = true, .has_generation = true};
 const Strategy kEventStrategy{.creates_on_update = true, .collects_garbage = false};
 const Strategy kLimitRangeStrategy{.creates_on_update = true, .prepare_create = create_limit_range};
 const Strategy kJobStrategy{.has_status = true, .has_generation = true, .orphans_by_default = true, .warns_of_orphans = true, .prepare_create = create_job};
-const Strategy kApiServiceStrategy{.has_status = true, .prepare_create = create_api_service};
+const Strategy kApiServiceStrategy{.has_status = true, .metadata_by_status = false, .prepare_create = create_api_service};
 const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
 
 }  // namespace kcube::apiserver

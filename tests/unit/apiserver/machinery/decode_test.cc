@@ -36,6 +36,48 @@ TEST(Decode, NamesTheFieldOfTheWrongType) {
   }
 }
 
+// As Go's time.Parse, to the word.
+TEST(Decode, ReadsTimesAsGoDoes) {
+  auto time = [](std::string_view text) {
+    auto r = decode("Pod", R"({"metadata":{"deletionTimestamp":")" + std::string(text) + R"("}})");
+    return r ? std::string(json::get_string(r->value, {"metadata", "deletionTimestamp"})) : r.error().message();
+  };
+  EXPECT_EQ(time("2026-01-02T03:04:05.1234Z"), "2026-01-02T03:04:05Z");
+  EXPECT_EQ(time("2026-01-02T3:04:05,5+05:30"), "2026-01-01T21:34:05Z");
+  EXPECT_EQ(time("2026-1-02T03:04:05Z"), "parsing time \"2026-1-02T03:04:05Z\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"1-02T03:04:05Z\" as \"01\"");
+  EXPECT_EQ(time("2026-01-02 03:04:05Z"), "parsing time \"2026-01-02 03:04:05Z\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \" 03:04:05Z\" as \"T\"");
+  EXPECT_EQ(time("2026-13-02T03:04:05Z"), "parsing time \"2026-13-02T03:04:05Z\": month out of range");
+  EXPECT_EQ(time("2026-02-30T03:04:05Z"), "parsing time \"2026-02-30T03:04:05Z\": day out of range");
+  EXPECT_EQ(time("2026-01-02T03:04:60Z"), "parsing time \"2026-01-02T03:04:60Z\": second out of range");
+  EXPECT_EQ(time("2026-01-02T03:04:05z"), "parsing time \"2026-01-02T03:04:05z\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"z\" as \"Z07:00\"");
+  EXPECT_EQ(time("2026-01-02T03:04:05+25:00"), "parsing time \"2026-01-02T03:04:05+25:00\": time zone offset hour out of range");
+  EXPECT_EQ(time("2026-01-02T03:04:05Zx"), "parsing time \"2026-01-02T03:04:05Zx\": extra text: \"x\"");
+}
+
+TEST(Decode, WantsSixDigitsOfAMicroTime) {
+  auto time = [](std::string_view text) {
+    auto r = decode("Event", R"({"eventTime":")" + std::string(text) + R"("})");
+    return r ? std::string(json::get_string(r->value, {"eventTime"})) : r.error().message();
+  };
+  EXPECT_EQ(time("2026-01-02T03:04:05.123456+02:00"), "2026-01-02T01:04:05.123456Z");
+  EXPECT_EQ(time("2026-01-02T03:04:05Z"), "parsing time \"2026-01-02T03:04:05Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"Z\" as \".000000\"");
+  EXPECT_EQ(time("2026-01-02T03:04:05.1234567Z"), "parsing time \"2026-01-02T03:04:05.1234567Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"7Z\" as \"Z07:00\"");
+}
+
+// What is empty is dropped, and yet is not what is absent.
+TEST(Decode, RemembersWhatWasEmpty) {
+  auto r = decode("Pod", R"({"metadata":{"labels":{}},"spec":{"containers":[{"name":"c"},{"name":"d","args":[]}]}})");
+  ASSERT_TRUE(r);
+  json::value object = r->value;
+  restore_emptied(object, r->emptied);
+  EXPECT_EQ(json::serialize(*json::at(&object, {"metadata", "labels"})), "{}");
+  EXPECT_EQ(json::serialize(object.at("spec").at("containers").at(1)), R"({"name":"d","args":[]})");
+  // Nothing is made up where there is no place for it any more.
+  json::value other = json::object();
+  restore_emptied(other, r->emptied);
+  EXPECT_EQ(json::serialize(other), "{}");
+}
+
 TEST(Decode, LeavesOutWhatIsEmptyAsGoDoes) {
   auto r = decode("Pod", R"({"metadata":{"labels":{},"name":""},"spec":{"hostNetwork":false,"hostUsers":false,"nodeName":"","terminationGracePeriodSeconds":0,"securityContext":{},"containers":[{"name":"","args":[],"stdin":false,"env":[{"name":"A","value":""}]}],"volumes":[{"name":"v","emptyDir":{}}]}})");
   ASSERT_TRUE(r);

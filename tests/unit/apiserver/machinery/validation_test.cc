@@ -58,5 +58,32 @@ TEST(Validate, LeavesAServiceWhatItsFormerTypeHad) {
   EXPECT_TRUE(validate(*services, now, &*old).empty());
 }
 
+std::string event_problems(std::string_view group, std::string_view text, std::string_view old = {}) {
+  const auto& schema = api::Schema::builtin();
+  auto event = json::parse(text), before = json::parse(old.empty() ? "{}" : old);
+  std::string out;
+  for (const Cause& c : validate(*schema.find_resource("", "v1", "events"), *event, old.empty() ? nullptr : &*before, *schema.find_resource(group, "v1", "events")))
+    out += c.field + ": " + c.message.substr(0, c.message.find(" (e.g.")) + "\n";
+  return out;
+}
+
+// Stored as an event of v1 either way; the rules are those of the API that was spoken.
+TEST(Validate, HoldsEventsToTheApiTheyCameBy) {
+  const char* old_sort = R"({"metadata":{"name":"e","namespace":"n"},"involvedObject":{"namespace":"n"},"count":2,"source":{"component":"c"},"type":"x"})";
+  EXPECT_EQ(event_problems("", old_sort), "");
+  EXPECT_EQ(event_problems("events.k8s.io", old_sort),
+            "eventTime: Required value\n"
+            "type: Invalid value: \"\": has invalid value: x\n"
+            "count: Invalid value: \"\": needs to be unset\n"
+            "source: Invalid value: \"\": needs to be unset\n");
+  const std::string now = R"({"metadata":{"name":"e","namespace":"n"},"involvedObject":{"namespace":"n"},"eventTime":"2026-01-02T03:04:05.000000Z",
+    "reportingComponent":"a.b/c","reportingInstance":"i","action":"A","type":"Normal","series":{"count":1},"reason":)";
+  EXPECT_EQ(event_problems("", now + "\"S\"}", now + "\"R\"}"), "");
+  EXPECT_EQ(event_problems("events.k8s.io", now + "\"S\"}", now + "\"R\"}"),
+            "reason: Invalid value: \"S\": field is immutable\nreason: Invalid value: \"S\": field is immutable\n");
+  EXPECT_EQ(event_problems("events.k8s.io", now + "\"S\"}"),
+            "series.count: Invalid value: \"\": should be at least 2\nseries.lastObservedTime: Required value\n");
+}
+
 }  // namespace
 }  // namespace kcube::machinery
