@@ -14,6 +14,7 @@
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/machinery/patch.h"
 #include "pkg/apiserver/machinery/validation.h"
+#include "pkg/apiserver/machinery/warnings.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/apiserver/strategy.h"
 #include "pkg/base/strings.h"
@@ -367,6 +368,8 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
   if (r.custom != nullptr)
     for (Cause& cause : r.custom->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (!causes.empty()) return abandoned(api::invalid(r.stored->kind_group, r.stored->kind, call.name, std::move(causes)));
+  if (main && r.custom == nullptr && !call.trusted)
+    for (std::string& text : machinery::warnings(*r.stored, object, old)) call.warn(std::move(text));
   if (auto done = admit(admission); !done) return abandoned(done.error());
   return {};
 }
