@@ -161,8 +161,11 @@ Result<void> ServiceAllocator::assign_address(json::object& service, const json:
   }
   if (list.empty() && !wanted.empty()) list.push_back(json::value(wanted));
   const bool plain = list.empty() || (list.size() == 1 && json::get_string(&list[0]) == wanted && wanted.find(':') == std::string::npos);
-  if (!plain || (!had.empty() && wanted != had)) {
+  const json::array& families = json::get_array(spec.if_contains("ipFamilies"));
+  const bool other_family = wanted.empty() && std::ranges::any_of(families, [](const json::value& f) { return json::get_string(&f) != "IPv4"; });
+  if (!plain || other_family || (!had.empty() && wanted != had)) {
     // The rules refuse it, and nothing is taken for it.
+    if (wanted.empty() && list.empty()) return {};
     spec["clusterIP"] = wanted;
     spec["clusterIPs"] = std::move(list);
     return {};

@@ -6,7 +6,7 @@ namespace kcube::machinery {
 namespace {
 
 constexpr size_t kMaxSelectors = 32, kMaxExpression = 10 * 1024;
-constexpr uint64_t kMaxAttributes = 32, kMaxCost = 1'000'000;
+constexpr uint64_t kMaxAttributes = 32, kMaxDomain = 63, kMaxIdentifier = 32, kMaxValue = 64, kMaxCost = 1'000'000;
 
 void validate_expression(const Cursor& expression) {
   if (expression.text().size() > kMaxExpression) return expression.too_long(kMaxExpression);
@@ -21,12 +21,14 @@ void validate_expression(const Cursor& expression) {
 
 const cel::Environment& device_environment() {
   static const cel::Environment environment = [] {
-    const cel::TypeRef& text = cel::Type::string();
-    // By domain, and below that by identifier.
-    auto by_domain = [&](const cel::TypeRef& value) { return cel::Type::map(text, cel::Type::map(text, value, kMaxAttributes), kMaxAttributes); };
+    // By domain, and below that by identifier. How long they are counts for what an expression may cost.
+    auto text = [](uint64_t size) { return cel::Type::limited(cel::Type::string(), size); };
+    auto by_domain = [&](const cel::TypeRef& value) {
+      return cel::Type::map(text(kMaxDomain), cel::Type::map(text(kMaxIdentifier), value, kMaxAttributes), kMaxAttributes);
+    };
     cel::Environment e;
-    e.declare("device", cel::Type::object("kubernetes.DRADevice", cel::make_fields({{"driver", text},
-                                                                                    {"attributes", by_domain(cel::Type::dyn())},
+    e.declare("device", cel::Type::object("kubernetes.DRADevice", cel::make_fields({{"driver", text(kMaxDomain)},
+                                                                                    {"attributes", by_domain(cel::Type::limited(cel::Type::dyn(), kMaxValue))},
                                                                                     {"capacity", by_domain(cel::Type::opaque("kubernetes.Quantity"))},
                                                                                     {"allowMultipleAllocations", cel::Type::boolean()}})));
     return e.enable_bindings();

@@ -190,6 +190,7 @@ void validate_device_class(const Validation& v) {
   validate_device_selectors(spec["selectors"]);
   if (config.size() > kMaxItems) config.too_many(kMaxItems);
   for (const Cursor& one : config.items()) validate_configuration(one);
+  if (Cursor name = spec["extendedResourceName"]; name.present() && !is_extended_resource(name.text())) name.invalid("must be a valid extended resource name");
 }
 
 }  // namespace kcube::machinery

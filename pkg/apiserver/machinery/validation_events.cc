@@ -1,5 +1,4 @@
 // Events: those of v1 are as free as ever, those written by way of events.k8s.io are of the new sort and stay as they are.
-#include "pkg/api/names.h"
 #include "pkg/apiserver/machinery/validation_pod.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
 
@@ -46,7 +45,6 @@ void validate_series(const Cursor& series) {
 }
 
 void validate_new_sort(const Validation& v) {
-  if (Cursor name = v["metadata"]["name"]; !name.empty()) name.check(api::check_dns1123_subdomain(name.text()));
   validate_series(v["series"]);
   if (!v["eventTime"].present()) v["eventTime"].required();
   if (Cursor type = v["type"]; !type.in({"Normal", "Warning"})) type.invalid_text("", "has invalid value: " + std::string(type.text()));

@@ -77,7 +77,14 @@ void validate_runtime_class(const Validation& v) {
     validate_resources(v["overhead"].with(&as_limits), nullptr);
   }
   validate_labels(v["scheduling"]["nodeSelector"]);
+  const std::vector<Cursor> tolerations = v["scheduling"]["tolerations"].items();
   validate_tolerations(v["scheduling"]["tolerations"]);
+  for (size_t i = 0; i < tolerations.size(); ++i)
+    for (size_t k = 0; k < i; ++k)
+      if (*tolerations[k].value() == *tolerations[i].value()) {
+        tolerations[i].duplicate();
+        break;
+      }
   if (!v.creating()) handler.unchanged(v.before({"handler"}));
 }
 

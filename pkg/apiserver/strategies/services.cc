@@ -18,7 +18,28 @@ Result<void> prepare_create(json::object& service, Write& write) {
   return write.core.services.assign(service, nullptr, write.call.name);
 }
 
+bool is_balancer(const json::value& spec) { return json::get_string(spec, {"type"}) == "LoadBalancer"; }
+
+bool is_external(const json::value& spec) {
+  const std::string_view type = json::get_string(spec, {"type"});
+  return type == "LoadBalancer" || type == "NodePort" || (type == "ClusterIP" && !json::get_array(json::find(&spec, "externalIPs")).empty());
+}
+
+// What an earlier type needed goes with it, unless it is said anew.
+void drop_left_over(json::object& service, const json::object& old) {
+  json::value* spec = service.if_contains("spec");
+  const json::value* before = old.if_contains("spec");
+  if (spec == nullptr || before == nullptr) return;
+  const std::pair<const char*, bool (*)(const json::value&)> members[] = {
+      {"externalTrafficPolicy", is_external}, {"allocateLoadBalancerNodePorts", is_balancer}, {"loadBalancerClass", is_balancer}};
+  for (const auto& [name, applies] : members) {
+    const json::value *now = json::find(spec, name), *was = json::find(before, name);
+    if (now != nullptr && was != nullptr && *now == *was && applies(*before) && !applies(*spec)) spec->get_object().erase(name);
+  }
+}
+
 Result<void> prepare_update(json::object& service, const json::object& old, Write& write) {
+  drop_left_over(service, old);
   return write.core.services.assign(service, &old, write.call.name);
 }
 
