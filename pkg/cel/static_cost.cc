@@ -93,7 +93,11 @@ class Estimator {
     if (kind == TypeKind::map || kind == TypeKind::object || kind == TypeKind::parameter) total = total + Range::fixed(kNameCost);
     const Type* path = path_of(operand);
     const Field* field = path && path->kind() == TypeKind::object && path->fields() ? path->fields()->find(node.name) : nullptr;
-    paths_[&node] = field ? field->type.get() : nullptr;
+    // An entry of a map that is named like a field has no size that is known, but for those that say so themselves: the
+    // attributes of devices.
+    const Type* entry = path && path->kind() == TypeKind::map ? item_of(path) : nullptr;
+    const bool bounded = entry && entry->kind() == TypeKind::dyn && entry->max_size() != kUnbounded;
+    paths_[&node] = field ? field->type.get() : bounded ? entry : nullptr;
     return total;
   }
 

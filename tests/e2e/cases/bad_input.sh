@@ -37,6 +37,16 @@ case_malformed_bodies() {
   still_well
 }
 
+# Accepted, and yet probably a mistake: kubectl shows what the server says of it.
+case_warnings() {
+  local said
+  said=$(k run twice --image=x --dry-run=server --overrides='{"spec":{"containers":[{"name":"c","image":"x",
+    "env":[{"name":"A","value":"1"},{"name":"A","value":"2"}],"ports":[{"containerPort":80},{"containerPort":80}]}]}}' 2>&1)
+  has "$said" 'Warning: spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply'
+  has "$said" 'Warning: spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]'
+  has "$said" 'pod/twice created'
+}
+
 case_unknown_and_duplicate_fields() {
   printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c, image: i, imagee: j}], nodeNam: x}\n' >"$work/unknown.yaml"
   refused 'unknown field "spec.containers[0].imagee"' k create --validate=strict -f "$work/unknown.yaml"
