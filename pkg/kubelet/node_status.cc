@@ -134,7 +134,8 @@ json::object NodeStatus::desired_status() {
   return {{"capacity", capacity}, {"allocatable", capacity}, {"conditions", std::move(conditions)},
           {"addresses", json::array{json::object{{"type", "InternalIP"}, {"address", str(o.node_ip)}}, json::object{{"type", "Hostname"}, {"address", str(hostname)}}}},
           {"daemonEndpoints", json::object{{"kubeletEndpoint", json::object{{"Port", o.port}}}}}, {"nodeInfo", std::move(info)}, {"images", std::move(images)},
-          {"runtimeHandlers", json::array{json::object{{"name", ""}}}}};
+          {"features", json::object{{"supplementalGroupsPolicy", true}}},
+          {"runtimeHandlers", json::array{json::object{{"name", ""}, {"features", json::object{{"recursiveReadOnlyMounts", true}, {"userNamespaces", runtime::check_user_namespaces().has_value()}}}}}}};
 }
 
 Result<void> NodeStatus::register_node() {

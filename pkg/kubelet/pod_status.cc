@@ -158,17 +158,15 @@ std::string StatusBuilder::phase(bool over) const {
 
 json::array StatusBuilder::conditions(bool over, std::string_view phase) {
   json::array out;
-  bool scheduled = false;
+  json::value scheduled;
   // Those that others own, first.
   for (auto c : pod_.status().conditions()) {
     std::string_view type = c.type();
-    scheduled = scheduled || type == "PodScheduled";
-    if (!is_kubelet_condition(type)) out.push_back(*c.json());
+    if (type == "PodScheduled") scheduled = *c.json();
+    else if (!is_kubelet_condition(type)) out.push_back(*c.json());
   }
   if (worker_.resize_pending_) add_condition(out, "PodResizePending", true, worker_.resize_pending_->reason, worker_.resize_pending_->message);
   if (!worker_.resources_.settled() && !over) add_condition(out, "PodResizeInProgress", true, worker_.resize_error_.empty() ? "" : "Error", worker_.resize_error_);
-  // Pods that named their node themselves have met no scheduler.
-  if (!scheduled) add_condition(out, "PodScheduled", true);
   bool has_sandbox = worker_.sandbox_ && worker_.sandbox_->state == runtime::SandboxState::ready && !over;
   add_condition(out, "PodReadyToStartContainers", has_sandbox);
 
@@ -216,6 +214,9 @@ json::array StatusBuilder::conditions(bool over, std::string_view phase) {
   }
   add_condition(out, "Ready", ready, ready_reason, ready_message);
   add_condition(out, "ContainersReady", containers_ready, reason, message);
+  // Pods that named their node themselves have met no scheduler.
+  if (scheduled.is_null()) add_condition(out, "PodScheduled", true);
+  else out.push_back(std::move(scheduled));
   return out;
 }
 

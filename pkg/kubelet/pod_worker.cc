@@ -102,7 +102,6 @@ runtime::SandboxConfig sandbox_config(const core::v1::Pod& pod, const Options& o
   config.pid = pod.spec().host_pid() ? runtime::NamespaceMode::node
                : pod.spec().share_process_namespace() ? runtime::NamespaceMode::pod : runtime::NamespaceMode::container;
   config.ipc = pod.spec().host_ipc() ? runtime::NamespaceMode::node : runtime::NamespaceMode::pod;
-  config.user_namespace = pod.spec().has_host_users() && !pod.spec().host_users();
   for (auto s : pod.spec().security_context().sysctls()) config.sysctls[std::string(s.name())] = std::string(s.value());
   config.labels = {{"io.kubernetes.pod.name", config.name}, {"io.kubernetes.pod.namespace", config.namespace_}, {"io.kubernetes.pod.uid", config.uid}};
   if (!host_network) {
@@ -395,7 +394,13 @@ bool PodWorker::ensure_sandbox(const core::v1::Pod& pod) {
     }
     init_done_ = false;
   }
-  auto sandbox = context_.runtime.run_sandbox(sandbox_config(pod, context_.options, sandbox_attempt_++));
+  runtime::SandboxConfig config = sandbox_config(pod, context_.options, sandbox_attempt_++);
+  if (pod.spec().has_host_users() && !pod.spec().host_users()) {
+    auto start = context_.user_namespaces.allocate(uid_);
+    if (!start) return later("FailedCreatePodSandBox", start.error().with_context("Failed to create pod sandbox"));
+    config.user_namespace_start = *start;
+  }
+  auto sandbox = context_.runtime.run_sandbox(config);
   if (!sandbox) return later("FailedCreatePodSandBox", sandbox.error().with_context("Failed to create pod sandbox"));
   retry_ = {};
   std::lock_guard lock(mutex_);
