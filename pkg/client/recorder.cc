@@ -45,8 +45,8 @@ struct EventRecorder::Impl {
 
   Impl(Client& c, Clock& k, std::string comp, std::string h) : client(c), clock(k), component(std::move(comp)), host(std::move(h)) {}
 
-  void write(json::object event, const std::string& source, const std::string& about) {
-    auto verdict = correlator.judge(source, about, json::get_string(event["message"], {}), clock.steady_now());
+  void write(json::object event, const std::string& object_key, const std::string& about) {
+    auto verdict = correlator.judge(object_key, about, json::get_string(&event["message"]), clock.steady_now());
     if (verdict.dropped) return;
     const std::string& key = verdict.key;
     event["message"] = json::key(verdict.message);
@@ -100,10 +100,10 @@ void EventRecorder::event(const json::value& object, std::string_view type, std:
       {"involvedObject", std::move(involved)}, {"reason", json::key(reason)}, {"message", json::key(message.substr(0, 1024))},
       {"source", std::move(source)}, {"firstTimestamp", json::key(now)}, {"lastTimestamp", json::key(now)}, {"count", 1},
       {"type", json::key(type)}, {"reportingComponent", json::key(impl_->component)}, {"reportingInstance", json::key(impl_->host)}};
-  std::string source = text({"metadata", "uid"}) + "|" + name, about = source;
+  std::string object_key = text({"metadata", "uid"}) + "|" + name, about = object_key;
   about.append("|").append(type).append("|").append(reason).append("|").append(field_path);
-  impl_->executor.submit([impl = impl_.get(), event = std::move(event), source = std::move(source), about = std::move(about)]() mutable {
-    impl->write(std::move(event), source, about);
+  impl_->executor.submit([impl = impl_.get(), event = std::move(event), object_key = std::move(object_key), about = std::move(about)]() mutable {
+    impl->write(std::move(event), object_key, about);
   });
 }
 
