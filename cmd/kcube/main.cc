@@ -125,7 +125,7 @@ void add_rest(CLI::App& app, Flags& f) {
   CLI::App* down = app.add_subcommand("down", "end the cluster and everything it made on this machine; data stays")->alias("stop")->alias("delete");
   down->add_flag("--purge", f.down.purge, "remove the data and the kubectl context too");
   down->add_flag("--all", f.down.all, "every cluster of this machine");
-  down->add_option("--grace", f.down.grace_seconds, "seconds pods have to end")->capture_default_str();
+  down->add_option("--grace", f.down.grace_seconds, "seconds pods have to end")->capture_default_str()->check(CLI::NonNegativeNumber);
   down->add_flag("-q,--quiet", f.down.quiet, "say nothing when all is well");
   CLI::App* status = app.add_subcommand("status", "what runs, and what is not well");
   status->add_option("-o,--output", f.status.output, "json")->check(CLI::IsMember({"json"}));
@@ -163,12 +163,18 @@ int print_completion(const CLI::App& app, const std::string& shell) {
 // Says what was wrong with the command line, or prints the help that was asked for.
 int refuse(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);
-  std::vector<std::string> rest = app.remaining();
-  bool no_verb = app.get_subcommands().empty();
+  const CLI::App* at = &app;
+  std::string verbs;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    verbs += " " + at->get_name();
+  }
   std::string problem = error.what();
-  if (no_verb && !rest.empty() && !rest.front().starts_with('-')) problem = "unknown verb \"" + rest.front() + "\"";
-  std::string verb = no_verb ? "" : " " + app.get_subcommands().front()->get_name();
-  std::fprintf(stderr, "kcube: %s\nSee `kcube%s --help`.\n", problem.c_str(), verb.c_str());
+  bool wants_verb = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !at->get_subcommands([](const CLI::App*) { return true; }).empty();
+  std::vector<std::string> rest = app.remaining(true);
+  auto word = std::ranges::find_if(rest, [](const std::string& r) { return !r.starts_with('-'); });
+  if (wants_verb) problem = word == rest.end() ? "say what to do" : "unknown verb \"" + *word + "\"";
+  std::fprintf(stderr, "kcube: %s\nSee `kcube%s --help`.\n", problem.c_str(), verbs.c_str());
   return 2;
 }
 

@@ -134,7 +134,8 @@ int up(const ClusterFlags& cluster_flags, const UpFlags& flags) {
   auto entry = file::read(cluster->kubeconfig());
   if (!entry) return report(entry.error());
   UserFile user = user_kubeconfig();
-  if (auto merged = server::merge_kubeconfig(user.path, *entry, !flags.keep_context, user.uid, user.gid); !merged) return report(merged.error());
+  if (auto merged = server::merge_kubeconfig(user.path, *entry, !flags.keep_context, user.uid, user.gid); !merged)
+    return report(Status(500, "KC_KUBECONFIG", merged.error().message() + "\n  the cluster runs: KUBECONFIG=" + cluster->kubeconfig() + " reaches it"));
   steps.done("context " + cluster->context() + " in " + user.path);
   std::string url;
   if (flags.demo) {

@@ -13,6 +13,7 @@ namespace kcube::kubelet {
 namespace {
 
 constexpr Duration kFirstRetry = std::chrono::milliseconds(500);
+constexpr Duration kSayAgain = std::chrono::seconds(10);
 constexpr Duration kLastRetry = std::chrono::minutes(2);
 
 bool sidecar(const core::v1::Container& c) { return c.restart_policy() == "Always"; }
@@ -112,6 +113,17 @@ runtime::SandboxConfig sandbox_config(const core::v1::Pod& pod, const Options& o
                                           static_cast<uint16_t>(p.container_port()), static_cast<uint16_t>(p.host_port()), std::string(p.host_ip())});
   }
   return config;
+}
+
+// Where the container is in the spec: "spec.initContainers{name}".
+std::string field_path(const core::v1::Pod& pod, std::string_view container) {
+  if (container.empty()) return {};
+  std::string_view list = "containers";
+  for (auto c : pod.spec().init_containers())
+    if (c.name() == container) list = "initContainers";
+  for (auto c : pod.spec().ephemeral_containers())
+    if (c.name() == container) list = "ephemeralContainers";
+  return "spec." + std::string(list) + "{" + std::string(container) + "}";
 }
 
 }  // namespace
@@ -265,10 +277,23 @@ ProbeTarget PodWorker::target(const std::string& container_id) const {
   return {&context_.runtime, container_id, std::move(ip)};
 }
 
+// Passes come as often as something changes; what they find again is said every ten seconds, as kubelets come by.
+bool PodWorker::said_lately(const std::string& what) {
+  constexpr std::string_view kRepeating[] = {"BackOff|", "Failed|", "FailedMount|", "Pulled|", "FailedCreatePodSandBox|"};
+  if (std::ranges::none_of(kRepeating, [&](std::string_view reason) { return what.starts_with(reason); })) return false;
+  SteadyTime now = context_.clock.steady_now();
+  std::lock_guard lock(mutex_);
+  if (said_.size() > 64) said_.clear();
+  auto [entry, fresh] = said_.try_emplace(what, now);
+  if (!fresh && now - entry->second < kSayAgain) return true;
+  entry->second = now;
+  return false;
+}
+
 void PodWorker::event(std::string_view type, std::string_view reason, std::string_view message, std::string_view container) {
+  if (said_lately(std::string(reason) + "|" + std::string(container) + "|" + std::string(message))) return;
   api::ObjectPtr object = pod();
-  std::string path;
-  if (!container.empty()) path = "spec.containers{" + std::string(container) + "}";
+  std::string path = field_path(core::v1::Pod(object->value()), container);
   context_.recorder.event(object->value(), type, reason, message, path);
 }
 

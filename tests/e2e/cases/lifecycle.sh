@@ -149,7 +149,7 @@ case_values_of_flags_are_checked_before_anything_starts() {
   refused "is not in --service-cidr" here --name odd up --cluster-dns 1.2.3.4
   refused 'plugin "Nope" is unknown' here --name odd up --enable-admission-plugins Nope
   # None of them is remembered.
-  here --name odd up >/dev/null
+  here --name odd up --keep-context >/dev/null
   here --name odd down --purge --grace 0 >/dev/null
 }
 
