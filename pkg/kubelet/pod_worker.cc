@@ -13,6 +13,7 @@ namespace kcube::kubelet {
 namespace {
 
 constexpr Duration kFirstRetry = std::chrono::milliseconds(500);
+constexpr Duration kPatience = std::chrono::seconds(4);
 constexpr Duration kSayAgain = std::chrono::seconds(10);
 constexpr Duration kLastRetry = std::chrono::minutes(2);
 
@@ -390,7 +391,8 @@ bool PodWorker::ensure_sandbox(const core::v1::Pod& pod) {
     if (sandbox_ && !ready) old = sandbox_->id;
   }
   auto later = [&](std::string_view reason, const Status& status) {
-    event("Warning", reason, status.message());
+    // What is still being made (a claim's volume) is no trouble before it takes long.
+    if (status.code() != 503 || retry_ >= kPatience) event("Warning", reason, status.message());
     retry_ = retry_ == Duration::zero() ? kFirstRetry : std::min(kLastRetry, retry_ * 2);
     wake_after(retry_);
     return false;
