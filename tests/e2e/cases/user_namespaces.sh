@@ -34,8 +34,11 @@ Y
 inside() { local name=$1; shift; k exec "$name" -- sh -c "$*"; }
 range() { inside "$1" cat /proc/self/uid_map | awk '{print $2}'; }
 uid() { field "pod/$1" '{.metadata.uid}'; }
-# The process of pod $1 that runs sleep, and its user, as the host sees them.
-sleeper() { grep -ls "$(uid "$1")" /proc/[0-9]*/cgroup | while IFS=/ read -r _ _ pid _; do [[ $(tr '\0' ' ' <"/proc/$pid/cmdline") == "sleep 4711 " ]] && echo "$pid"; done; }
+# The process of pod $1 that runs sleep, as the host sees it.
+sleeper() {
+  local pid id; id=$(uid "$1")
+  for pid in $(pgrep -f '^sleep 4711'); do [[ $(cat "/proc/$pid/cgroup" 2>/dev/null) != *"$id"* ]] || echo "$pid"; done
+}
 
 case_the_node_says_that_it_can() {
   same "$(field node/node1 '{.status.runtimeHandlers[0].features.userNamespaces}{.status.features.supplementalGroupsPolicy}')" truetrue
