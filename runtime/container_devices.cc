@@ -1,5 +1,6 @@
 // A container's devices: the harmless ones everybody has, the configured ones, or all of the host's.
 #include <dirent.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -19,8 +20,8 @@ struct Standard {
 constexpr Standard kStandard[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
                                   {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
 
-protocol::DeviceNode node_of(std::string path, const struct stat& info) {
-  return {std::move(path), info.st_mode, info.st_rdev, info.st_uid, info.st_gid};
+protocol::DeviceNode node_of(std::string path, std::string host, const struct stat& info) {
+  return {std::move(path), std::move(host), info.st_mode, info.st_rdev, info.st_uid, info.st_gid};
 }
 
 bool is_device(const struct stat& info) { return S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode); }
@@ -36,7 +37,7 @@ void collect(const std::string& host, const std::string& container, int depth, s
     struct stat info;
     if (::lstat((host + "/" + name).c_str(), &info) != 0) continue;
     if (S_ISDIR(info.st_mode)) collect(host + "/" + name, container + "/" + name, depth + 1, out);
-    if (is_device(info)) out.push_back(node_of(container + "/" + name, info));
+    if (is_device(info)) out.push_back(node_of(container + "/" + name, host + "/" + name, info));
   }
 }
 
@@ -46,7 +47,7 @@ Result<std::vector<protocol::DeviceNode>> configured(const Device& device) {
   struct stat info;
   if (::stat(device.host_path.c_str(), &info) != 0) return fail(Status::from_errno("device " + device.host_path));
   if (is_device(info))
-    out.push_back(node_of(target, info));
+    out.push_back(node_of(target, device.host_path, info));
   else if (S_ISDIR(info.st_mode))
     collect(device.host_path, target, 1, out);
   else
@@ -66,7 +67,7 @@ Result<void> add_devices(const ContainerConfig& config, protocol::StartContainer
     if (!nodes) return fail(nodes.error());
     for (auto& node : *nodes) add(std::move(node));
   }
-  for (const auto& d : kStandard) add({d.path, S_IFCHR | 0666, makedev(d.major, d.minor), 0, 0});
+  for (const auto& d : kStandard) add({d.path, d.path, S_IFCHR | 0666, makedev(d.major, d.minor), 0, 0});
   if (config.security.privileged) {
     std::vector<protocol::DeviceNode> all;
     collect("/dev", "/dev", 0, all);
@@ -80,6 +81,18 @@ Result<void> add_devices(const ContainerConfig& config, protocol::StartContainer
                                                                   {"/dev/ptmx", "pts/ptmx"}})
     spec.links.push_back({path, target});
   return {};
+}
+
+void mount_devices(protocol::StartContainer& spec) {
+  for (auto& device : spec.devices) {
+    protocol::MountStep step;
+    step.source = std::move(device.host_path);
+    step.target = std::move(device.path);
+    step.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+    step.propagation = MS_PRIVATE;
+    spec.mounts.push_back(std::move(step));
+  }
+  spec.devices.clear();
 }
 
 Result<std::vector<DeviceRule>> device_rules(const ContainerConfig& config) {

@@ -83,8 +83,10 @@ std::vector<Step> default_mounts(const SpecInputs& in, ContainerRecord& record) 
   add_shm(in, out);
   add_cgroups(in, record, out);
   uint64_t readonly = in.config.security.readonly_rootfs ? MOUNT_ATTR_RDONLY : 0;
-  for (const char* name : {"hosts", "hostname", "resolv.conf"})
+  for (const char* name : {"hosts", "hostname", "resolv.conf"}) {
     out.push_back(bind_mount(in.sandbox_dir + "/" + name, std::string("/etc/") + name, readonly));
+    if (in.sandbox.user_namespace_start != 0) out.back().idmapped = Step::IdMapped::if_possible;
+  }
   return out;
 }
 
@@ -133,6 +135,7 @@ Result<void> add_mounts(const SpecInputs& in, ContainerRecord& record) {
     Step step = bind_mount(mount.host_path, mount.container_path, mount.readonly ? MOUNT_ATTR_RDONLY : 0);
     step.propagation = propagation_of(mount.propagation);
     step.recursive_attributes = mount.readonly && mount.recursive_readonly;
+    if (in.sandbox.user_namespace_start != 0 && mount.image.empty()) step.idmapped = Step::IdMapped::required;
     if (!mount.image.empty()) {
       if (auto r = add_image_volume(in, mount, record, step); !r) return r;
       record.volumes.back().mount = static_cast<uint32_t>(out.size());

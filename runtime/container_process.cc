@@ -69,6 +69,19 @@ Result<std::string> seccomp_of(const SpecInputs& in, CapabilitySet capabilities)
   return seccomp_filter_from(*text, capabilities);
 }
 
+// The kernel would only say EINVAL.
+Result<void> check_ids(const User& user) {
+  auto outside = [](const char* kind, uint32_t id) {
+    return fail(Status::bad_request(std::string(kind) + " " + std::to_string(id) + " is not in the pod's user namespace " +
+                                    "(hostUsers: false), which has 0 to " + std::to_string(kUserNamespaceIds - 1)));
+  };
+  if (user.uid >= kUserNamespaceIds) return outside("user", user.uid);
+  if (user.gid >= kUserNamespaceIds) return outside("group", user.gid);
+  for (uint32_t group : user.groups)
+    if (group >= kUserNamespaceIds) return outside("group", group);
+  return {};
+}
+
 }  // namespace
 
 int parse_signal(std::string_view text) {
@@ -91,6 +104,8 @@ Result<protocol::Process> make_process(const SpecInputs& in) {
   out.argv = std::move(*argv);
   auto user = find_user(in.root, in.image.user, config.security);
   if (!user) return fail(user.error());
+  if (in.sandbox.user_namespace_start != 0)
+    if (auto r = check_ids(*user); !r) return fail(r.error());
   out.uid = user->uid;
   out.gid = user->gid;
   out.groups = user->groups;

@@ -29,6 +29,8 @@ void set_namespaces(const SpecInputs& in, ContainerRecord& record) {
     spec.clone_flags |= CLONE_NEWPID;
   spec.cgroup_namespace = !in.config.security.privileged;
   record.exec_join_flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWCGROUP;
+  if (sandbox.user_namespace_start != 0) record.exec_join_flags |= CLONE_NEWUSER;
+  spec.ids = sandbox.ids();
 }
 
 Result<int> stop_signal(const SpecInputs& in) {
@@ -76,6 +78,7 @@ Result<void> fill_spec(const SpecInputs& in, ContainerRecord& record) {
   spec.process = std::move(*process);
   if (auto r = add_mounts(in, record); !r) return r;
   if (auto r = add_devices(config, spec); !r) return r;
+  if (in.sandbox.user_namespace_start != 0) mount_devices(spec);
   if (!config.security.privileged && !config.security.unmasked_proc) {
     for (const char* path : kMasked) spec.masked_paths.push_back(path);
     for (const char* path : kReadonly) spec.readonly_paths.push_back(path);

@@ -41,5 +41,7 @@ int parse_signal(std::string_view text);
 Result<void> add_mounts(const SpecInputs& inputs, ContainerRecord& record);
 // container_devices.cc
 Result<void> add_devices(const ContainerConfig& config, protocol::StartContainer& spec);
+// In a user namespace nodes cannot be made: the host's are mounted instead.
+void mount_devices(protocol::StartContainer& spec);
 
 }  // namespace kcube::runtime

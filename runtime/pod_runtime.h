@@ -35,6 +35,9 @@ struct PortMapping {
   std::string host_ip;  // empty: every address of the node
 };
 
+// A sandbox's user namespace has this many ids, from 0 inside (KEP-127).
+inline constexpr uint32_t kUserNamespaceIds = 65536;
+
 struct DnsConfig {
   std::vector<std::string> servers, searches, options;
 };
@@ -52,7 +55,8 @@ struct SandboxConfig {
   NamespaceMode network = NamespaceMode::pod;
   NamespaceMode pid = NamespaceMode::container;  // pod: shareProcessNamespace
   NamespaceMode ipc = NamespaceMode::pod;
-  bool user_namespace = false;  // hostUsers: false
+  // hostUsers: false: the user namespace of the sandbox has the host's ids from here on. 0: the host's namespace.
+  uint32_t user_namespace_start = 0;
   std::map<std::string, std::string> sysctls;
 };
 
@@ -241,6 +245,9 @@ class PodRuntime {
   // `sink` is called on a thread of the runtime for every event from now on; it must not block. One sink.
   virtual void set_event_sink(std::function<void(const Event&)> sink) = 0;
 };
+
+// Whether this kernel has what SandboxConfig::user_namespace_start needs; else says which part is missing.
+Result<void> check_user_namespaces();
 
 class ImageStore;
 

@@ -16,7 +16,7 @@
 
 namespace kcube::runtime::protocol {
 
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 inline constexpr uint32_t kMaxFrame = 16u << 20;
 inline constexpr uint32_t kMaxFds = 200;  // below the kernel's SCM_MAX_FD (253)
 
@@ -176,6 +176,7 @@ struct Process {
 // One mount of a container, done in order beneath its root. mount_setattr(2) attributes.
 struct MountStep {
   enum class Kind : uint8_t { bind, filesystem, descriptor, pod_shm };
+  enum class IdMapped : uint8_t { no, if_possible, required };  // to the pod's user namespace (MOUNT_ATTR_IDMAP)
   Kind kind = Kind::bind;
   std::string source;        // bind: path on the host; filesystem: its type
   std::string target;        // inside the container; made when missing, as a file when the source is one
@@ -183,21 +184,22 @@ struct MountStep {
   uint64_t attributes = 0;   // MOUNT_ATTR_*
   uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE, MS_SHARED
   bool recursive_attributes = false, optional = false;
+  IdMapped idmapped = IdMapped::no;
   int32_t fd = -1;  // descriptor: index into the frame's descriptors
   template <typename A>
   void fields(A& a) {
-    a(kind, source, target, options, attributes, propagation, recursive_attributes, optional, fd);
+    a(kind, source, target, options, attributes, propagation, recursive_attributes, optional, idmapped, fd);
   }
 };
 
 struct DeviceNode {
-  std::string path;
+  std::string path, host_path;
   uint32_t mode = 0;  // with S_IFCHR or S_IFBLK
   uint64_t rdev = 0;
   uint32_t uid = 0, gid = 0;
   template <typename A>
   void fields(A& a) {
-    a(path, mode, rdev, uid, gid);
+    a(path, host_path, mode, rdev, uid, gid);
   }
 };
 
@@ -229,8 +231,18 @@ struct Setting {
   }
 };
 
+// The ids of a pod's own user namespace: inside they begin at 0, outside at `first`. `count` 0: the host's.
+struct IdRange {
+  uint32_t first = 0, count = 0;
+  template <typename A>
+  void fields(A& a) {
+    a(first, count);
+  }
+};
+
 struct StartPause {
   uint64_t clone_flags = 0;  // CLONE_NEW* of the pod
+  IdRange ids;               // with CLONE_NEWUSER
   std::string hostname;
   std::vector<Setting> sysctls;  // path below /proc/sys
   uint64_t shm_bytes = 0;
@@ -238,7 +250,7 @@ struct StartPause {
   CgroupEntry cgroup;
   template <typename A>
   void fields(A& a) {
-    a(clone_flags, hostname, sysctls, shm_bytes, program, cgroup);
+    a(clone_flags, ids, hostname, sysctls, shm_bytes, program, cgroup);
   }
 };
 
@@ -247,6 +259,7 @@ struct StartContainer {
   std::string state_dir;     // the exit is recorded here
   uint64_t clone_flags = 0;  // CLONE_NEWNS, CLONE_NEWPID
   uint64_t join_flags = 0;   // CLONE_NEW* taken over from pause
+  IdRange ids;               // of pause's user namespace, which is then joined
   std::string join_pid_of;   // container whose PID namespace is joined; empty: by join_flags, from pause
   bool cgroup_namespace = false;
   int32_t root = -1;            // index of the root file system's mount
@@ -265,7 +278,7 @@ struct StartContainer {
   Process process;
   template <typename A>
   void fields(A& a) {
-    a(id, state_dir, clone_flags, join_flags, join_pid_of, cgroup_namespace, root, root_mountpoint, readonly_root,
+    a(id, state_dir, clone_flags, join_flags, ids, join_pid_of, cgroup_namespace, root, root_mountpoint, readonly_root,
       mounts, devices, links, masked_paths, readonly_paths, log_path, log_max_bytes, log_max_files, stdin_once,
       monitors_stdio, cgroup, process);
   }
@@ -274,12 +287,13 @@ struct StartContainer {
 struct StartExec {
   std::string id, container_id;
   uint64_t join_flags = 0;  // CLONE_NEW* of the container
+  IdRange ids;              // with CLONE_NEWUSER
   CgroupEntry cgroup;
   Process process;
   int32_t in = -1, out = -1, err = -1;
   template <typename A>
   void fields(A& a) {
-    a(id, container_id, join_flags, cgroup, process, in, out, err);
+    a(id, container_id, join_flags, ids, cgroup, process, in, out, err);
   }
 };
 

@@ -40,12 +40,14 @@ struct SandboxRecord {
   int32_t pause_pid = 0;
   std::string hostname, log_directory, cgroup_parent;
   NamespaceMode network = NamespaceMode::pod, pid = NamespaceMode::container, ipc = NamespaceMode::pod;
-  bool user_namespace = false;
+  uint32_t user_namespace_start = 0;
   std::vector<Pair> labels, annotations;
+  // The user namespace's ids for the monitor.
+  protocol::IdRange ids() const { return {user_namespace_start, user_namespace_start == 0 ? 0 : kUserNamespaceIds}; }
   template <typename A>
   void fields(A& a) {
     a(id, name, namespace_, uid, attempt, ready, created_at_ns, ips, pause_pid, hostname, log_directory, cgroup_parent,
-      network, pid, ipc, user_namespace, labels, annotations);
+      network, pid, ipc, user_namespace_start, labels, annotations);
   }
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/root_fs.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -9,6 +10,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <thread>
 
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
@@ -103,10 +106,13 @@ Result<Fd> overlay(const std::vector<std::string>& layers, const std::string& up
   return mount;
 }
 
-Result<void> make_upper(const std::string& directory) {
-  for (const char* name : {"/upper", "/work"})
-    if (::mkdir((directory + name).c_str(), 0755) != 0 && errno != EEXIST)
-      return fail(Status::from_errno("make " + directory + name));
+// `root` of the user namespace owns the container's /.
+Result<void> make_upper(const std::string& directory, uint32_t root) {
+  for (const char* name : {"/upper", "/work"}) {
+    std::string path = directory + name;
+    if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return fail(Status::from_errno("make " + path));
+    if (root != 0 && ::chown(path.c_str(), root, root) != 0) return fail(Status::from_errno("chown " + path));
+  }
   // Left by a volatile overlay that was never used: it would refuse to be mounted again.
   return file::remove_tree(directory + "/work/work/incompat");
 }
@@ -122,18 +128,69 @@ Result<void> mount_tmpfs(const std::string& directory) {
   return {};
 }
 
+Result<Fd> id_mapped(const std::string& directory, const Fd& user_namespace) {
+  Fd tree(static_cast<int>(
+      ::syscall(SYS_open_tree, AT_FDCWD, directory.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  if (!tree.valid()) return fail(Status::from_errno("mount " + directory));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(user_namespace.get());
+  if (::syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0) return tree;
+  // Not EINVAL, which would be taken for a matter of the writable layer.
+  return fail(Status::internal("map the ids of " + directory + " to the pod's user namespace: " + std::strerror(errno) +
+                               " (its file system or this kernel cannot: Linux 5.12 maps ext4, 6.3 tmpfs)"));
+}
+
+// Nothing of a cluster is ever below it, so there it may be hidden.
+constexpr const char* kScratch = "/sys";
+
+// Attaches mapped copies of the layers where only the calling thread sees them, which from here on lives in a mount
+// namespace of its own, and lists them.
+Result<std::vector<std::string>> attach_mapped(const std::vector<std::string>& layers, const IdMap& ids) {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("tmpfs", kScratch, "tmpfs", 0, "mode=700") != 0)
+    return fail(Status::from_errno("make a mount namespace"));
+  std::vector<std::string> out;
+  for (const auto& layer : layers) {
+    auto tree = id_mapped(layer, ids.user_namespace);
+    if (!tree) return fail(tree.error());
+    out.push_back(kScratch + ("/" + std::to_string(out.size())));
+    if (::mkdir(out.back().c_str(), 0700) != 0 ||
+        ::syscall(SYS_move_mount, tree->get(), "", AT_FDCWD, out.back().c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0)
+      return fail(Status::from_errno("attach the layer " + layer));
+  }
+  return out;
+}
+
+// An overlay itself cannot be mapped, its layers can (Linux 5.19). Before 6.15 they have to be attached somewhere: a
+// thread of its own does it where nobody else sees them, and nothing is left when it ends, however it ends.
+Result<Fd> mapped_overlay(const std::vector<std::string>& layers, const std::string& upper, const std::string& work,
+                          const IdMap& ids) {
+  if (!ids.user_namespace.valid()) return overlay(layers, upper, work);
+  Result<Fd> mount = Fd();
+  std::thread([&] {
+    auto mapped = attach_mapped(layers, ids);
+    if (mapped)
+      mount = overlay(*mapped, upper, work);
+    else
+      mount = fail(mapped.error());
+  }).join();
+  return mount;
+}
+
 }  // namespace
 
-Result<Fd> mount_root(const std::vector<std::string>& layers, const std::string& directory) {
+Result<Fd> mount_root(const std::vector<std::string>& layers, const std::string& directory, const IdMap& ids) {
   if (auto r = file::make_dirs(directory, 0700); !r) return fail(r.error());
-  if (auto r = make_upper(directory); !r) return fail(r.error());
-  auto mount = overlay(layers, directory + "/upper", directory + "/work");
+  if (auto r = make_upper(directory, ids.root); !r) return fail(r.error());
+  const std::string upper = directory + "/upper", work = directory + "/work";
+  auto mount = mapped_overlay(layers, upper, work, ids);
   if (mount || mount.error().os_error() != EINVAL) return mount;
   log::warn("runtime", "this file system cannot hold a container's writable layer: it goes to memory",
             {{"directory", directory}, {"error", mount.error()}});
   if (auto r = mount_tmpfs(directory); !r) return fail(r.error());
-  if (auto r = make_upper(directory); !r) return fail(r.error());
-  return overlay(layers, directory + "/upper", directory + "/work");
+  if (auto r = make_upper(directory, ids.root); !r) return fail(r.error());
+  return mapped_overlay(layers, upper, work, ids);
 }
 
 Result<Fd> mount_directory(const std::string& directory) {
@@ -143,16 +200,18 @@ Result<Fd> mount_directory(const std::string& directory) {
   return tree;
 }
 
-Result<Fd> mount_image(const std::vector<std::string>& layers, const std::string& sub_path) {
+Result<Fd> mount_image(const std::vector<std::string>& layers, const std::string& sub_path, const IdMap& ids) {
   if (layers.empty()) return fail(Status::bad_request("the image has no layers"));
   constexpr unsigned kClone = OPEN_TREE_CLONE | AT_EMPTY_PATH | OPEN_TREE_CLOEXEC;
   Fd root;
   if (layers.size() == 1) {
-    auto directory = file::open(layers[0], O_PATH | O_DIRECTORY);
+    auto directory = ids.user_namespace.valid() ? id_mapped(layers[0], ids.user_namespace)
+                                                : file::open(layers[0], O_PATH | O_DIRECTORY);
     if (!directory) return fail(directory.error());
+    if (ids.user_namespace.valid() && sub_path.empty()) return directory;
     root = std::move(*directory);
   } else {
-    auto mount = overlay(layers, "", "");
+    auto mount = mapped_overlay(layers, "", "", ids);
     if (!mount || sub_path.empty()) return mount;
     root = std::move(*mount);
   }

@@ -18,6 +18,14 @@ constexpr auto kKillPatience = std::chrono::seconds(30);
 
 Status create_error(const Status& status) { return Status(status.code(), "CreateContainerError", status.message()); }
 
+// Pause holds the sandbox's user namespace.
+Result<IdMap> id_map(const SandboxRecord& sandbox) {
+  if (sandbox.user_namespace_start == 0) return IdMap{};
+  auto fd = file::open("/proc/" + std::to_string(sandbox.pause_pid) + "/ns/user", O_RDONLY);
+  if (!fd) return fail(fd.error().with_context("the pod's user namespace"));
+  return IdMap{std::move(*fd), sandbox.user_namespace_start};
+}
+
 }  // namespace
 
 Result<std::string> RuntimeImpl::create_container(const std::string& sandbox_id, const ContainerConfig& config) {
@@ -54,7 +62,9 @@ Result<void> RuntimeImpl::prepare(const SandboxPtr& sandbox, Container& containe
   auto layers = options_.images->lease_layers(image->id, record.id);
   if (!layers) return fail(layers.error().with_context("image " + config.image_id));
   record.layers = std::move(*layers);
-  auto root = mount_root(record.layers, root_dir(record.id));
+  auto ids = id_map(sandbox->record);
+  if (!ids) return fail(ids.error());
+  auto root = mount_root(record.layers, root_dir(record.id), *ids);
   if (!root) return fail(root.error());
   container.root = std::move(*root);
 
@@ -186,17 +196,19 @@ Result<void> RuntimeImpl::start_locked(const Found& found) {
     fds.push_back(std::move(fd));
     return static_cast<int32_t>(fds.size()) - 1;
   };
+  auto ids = id_map(found.sandbox->record);
+  if (!ids) return fail(ids.error());
   // Created by a kcube that is no more: its mount went with it.
   if (!container.root.valid()) {
     const ContainerRecord& record = container.record;
-    auto root = record.root_directory.empty() ? mount_root(record.layers, root_dir(record.id))
+    auto root = record.root_directory.empty() ? mount_root(record.layers, root_dir(record.id), *ids)
                                               : mount_directory(record.root_directory);
     if (!root) return fail(root.error());
     container.root = std::move(*root);
   }
   request.root = add(std::move(container.root));
   for (const auto& volume : container.record.volumes) {
-    auto mount = mount_image(volume.layers, volume.sub_path);
+    auto mount = mount_image(volume.layers, volume.sub_path, *ids);
     if (!mount) return fail(mount.error());
     if (volume.mount < request.mounts.size()) request.mounts[volume.mount].fd = add(std::move(*mount));
   }

@@ -83,6 +83,7 @@ Result<RuntimeImpl::Started> RuntimeImpl::start_exec(const std::string& id, cons
   request.id = "exec-" + to_hex(random_bytes(16));
   request.container_id = id;
   request.join_flags = record.exec_join_flags;
+  request.ids = record.spec.ids;
   request.process = process != nullptr ? *process : record.spec.process;
   request.process.argv = argv;
   request.process.tty = options.tty;

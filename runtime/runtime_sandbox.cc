@@ -1,8 +1,12 @@
 // Sandboxes: namespaces held by pause, guarded by a monitor, with groups, a network and the files every container sees.
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
@@ -45,15 +49,19 @@ SandboxRecord record_of(const SandboxConfig& config) {
   out.network = config.network;
   out.pid = config.pid;
   out.ipc = config.ipc;
-  out.user_namespace = config.user_namespace;
+  out.user_namespace_start = config.user_namespace_start;
   out.labels = to_pairs(config.labels);
   out.annotations = to_pairs(config.annotations);
   return out;
 }
 
 Result<void> check(const SandboxConfig& config) {
-  if (config.user_namespace)
-    return fail(Status::bad_request("user namespaces (hostUsers: false) are not supported by this runtime"));
+  if (config.user_namespace_start != 0) {
+    if (config.network != NamespaceMode::pod || config.pid == NamespaceMode::node || config.ipc != NamespaceMode::pod)
+      return fail(Status::bad_request("a pod with a user namespace (hostUsers: false) has network, PID and IPC "
+                                      "namespaces of its own"));
+    if (auto r = check_user_namespaces(); !r) return r;
+  }
   if (config.cgroup_parent.empty() || config.cgroup_parent[0] != '/' ||
       config.cgroup_parent.find("/..") != std::string::npos)
     return fail(
@@ -74,6 +82,7 @@ std::string sysctl_path(const std::string& name) {
 
 uint64_t namespaces_of(const SandboxRecord& record) {
   uint64_t flags = 0;
+  if (record.user_namespace_start != 0) flags |= CLONE_NEWUSER;
   if (record.network == NamespaceMode::pod) flags |= CLONE_NEWNET | CLONE_NEWUTS;
   if (record.ipc == NamespaceMode::pod) flags |= CLONE_NEWIPC;
   if (record.pid == NamespaceMode::pod) flags |= CLONE_NEWPID;
@@ -81,6 +90,22 @@ uint64_t namespaces_of(const SandboxRecord& record) {
 }
 
 }  // namespace
+
+Result<void> check_user_namespaces() {
+  auto missing = [](const std::string& what) {
+    return fail(Status(501, "NotImplemented", "user namespaces (hostUsers: false) need " + what));
+  };
+  if (!file::exists("/proc/self/ns/user")) return missing("a kernel with CONFIG_USER_NS");
+  auto limit = file::read("/proc/sys/user/max_user_namespaces");
+  if (limit && parse_int<int64_t>(trim(*limit)).value_or(1) == 0)
+    return missing("the sysctl user.max_user_namespaces to be more than 0");
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(-1);
+  ::syscall(SYS_mount_setattr, -1, "", AT_EMPTY_PATH, &attributes, sizeof attributes);
+  if (errno == ENOSYS) return missing("ID-mapped mounts: Linux 5.12, for images 5.19");
+  return {};
+}
 
 SandboxStatus RuntimeImpl::status_of(const Sandbox& sandbox) const {
   const SandboxRecord& r = sandbox.record;
@@ -161,6 +186,7 @@ Result<void> RuntimeImpl::start_pause(Sandbox& sandbox, const SandboxConfig& con
   std::string cgroup = config.cgroup_parent + "/" + sandbox.record.id;
   protocol::StartPause request;
   request.clone_flags = namespaces_of(sandbox.record);
+  request.ids = sandbox.record.ids();
   request.hostname = config.hostname.empty() ? config.name : config.hostname;
   for (const auto& [name, value] : config.sysctls) request.sysctls.push_back({sysctl_path(name), value});
   request.shm_bytes = config.ipc == NamespaceMode::pod ? kShmBytes : 0;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cmd/kcube/signals.h"
+#include "net/address.h"
 #include "net/network.h"
 #include "pkg/api/json.h"
 #include "pkg/api/yaml.h"
@@ -54,6 +55,19 @@ std::string run_dir_of(const ClusterFlags& flags, const std::string& data_dir) {
   char hash[9];
   std::snprintf(hash, sizeof hash, "%08x", static_cast<unsigned>(stable_hash(data_dir)));
   return "/run/kcube/" + flags.name + "-" + hash;
+}
+
+// Each range was checked by itself (flag_checks.h).
+Result<void> check_ranges(const agent::NetworkOptions& n) {
+  auto pods = net::parse_prefix(n.cluster_cidr), services = net::parse_prefix(n.service_cidr);
+  auto dns = net::parse_ipv4(n.dns_vip);
+  if (!pods || !services || !dns) return fail(Status::bad_request("--cluster-cidr, --service-cidr or --cluster-dns is malformed"));
+  if (pods->length > 24) return fail(Status::bad_request("--cluster-cidr " + n.cluster_cidr + " is too small: each node takes a /24 of it"));
+  if (pods->overlaps(*services))
+    return fail(Status::bad_request("--cluster-cidr " + n.cluster_cidr + " and --service-cidr " + n.service_cidr + " overlap"));
+  if (!services->contains(*dns))
+    return fail(Status::bad_request("--cluster-dns " + n.dns_vip + " is not in --service-cidr " + n.service_cidr));
+  return {};
 }
 
 }  // namespace
@@ -114,21 +128,26 @@ Result<Cluster> find_cluster(const ClusterFlags& flags, bool create) {
   return c;
 }
 
-Result<FlagValues> remember_flags(const Cluster& cluster, const FlagValues& given) {
+FlagValues with_remembered(const Cluster& cluster, const FlagValues& given) {
+  FlagValues all = given;
+  auto settings = read_settings(cluster.data_dir);
+  if (!settings) return all;
+  for (const auto& [flag, values] : json::get_object(json::find(&*settings, "flags"))) {
+    auto [entry, fresh] = all.try_emplace(std::string(flag));
+    if (!fresh) continue;
+    for (const json::value& value : json::get_array(&values)) entry->second.emplace_back(json::get_string(&value));
+  }
+  return all;
+}
+
+Result<void> remember_flags(const Cluster& cluster, const FlagValues& all) {
   json::value settings = read_settings(cluster.data_dir).value_or(json::object{{"name", cluster.name}, {"slot", cluster.slot}});
-  json::object& kept = settings.get_object()["flags"].is_object() ? settings.get_object()["flags"].get_object() : settings.get_object()["flags"].emplace_object();
-  for (const auto& [flag, values] : given) {
+  json::object& kept = settings.get_object()["flags"].emplace_object();
+  for (const auto& [flag, values] : all) {
     json::array& list = kept[flag].emplace_array();
     for (const std::string& value : values) list.emplace_back(value);
   }
-  FlagValues all;
-  for (const auto& [flag, values] : kept) {
-    std::vector<std::string>& list = all[std::string(flag)];
-    for (const json::value& value : json::get_array(&values)) list.emplace_back(json::get_string(&value));
-  }
-  if (given.empty()) return all;
-  if (auto written = write_settings(cluster.data_dir, settings); !written) return fail(written.error());
-  return all;
+  return write_settings(cluster.data_dir, settings);
 }
 
 agent::Options node_options(const Cluster& c, int node) {
@@ -171,6 +190,7 @@ Result<server::Options> server_options(const Cluster& c, const ServerFlags& f) {
   // The tenth address, as everybody's fingers know it.
   std::string base = n.service_cidr.substr(0, n.service_cidr.find('/'));
   n.dns_vip = !f.cluster_dns.empty() ? f.cluster_dns : base.substr(0, base.rfind('.')) + ".10";
+  if (auto fits = check_ranges(n); !fits) return fail(fits.error());
   if (f.kubelet_port != 0) s.node.kubelet_port = f.kubelet_port;
   s.node.node_name = f.node_name.empty() ? host_name() : f.node_name;
   auto address = net::default_address();

@@ -58,9 +58,10 @@ std::vector<Cluster> all_clusters();
 
 // Flags as typed: "--node-label" -> {"a=b", "c=d"}; those without a value have none.
 using FlagValues = std::map<std::string, std::vector<std::string>>;
-// What the server of this cluster is started with: what `given` says now, else what it was given before. Kept for next
-// time in its settings.
-Result<FlagValues> remember_flags(const Cluster& cluster, const FlagValues& given);
+// What the server of this cluster is started with: what `given` says now, else what it was given before.
+FlagValues with_remembered(const Cluster& cluster, const FlagValues& given);
+// Keeps them for next time in its settings.
+Result<void> remember_flags(const Cluster& cluster, const FlagValues& all);
 
 Result<server::Options> server_options(const Cluster& cluster, const ServerFlags& flags);
 // What an agent of that cluster is called on this machine: prefixes, cgroups, directories. `node` 1 is the server's own.

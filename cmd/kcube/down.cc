@@ -32,9 +32,12 @@ Result<void> take_down(const Cluster& c, const DownFlags& flags) {
   if (auto cleaned = agent::clean_up(node_options(c, 1)); !cleaned) return cleaned;
   if (auto removed = file::remove_tree(c.run_dir); !removed) return removed;
   if (!flags.purge) return {};
+  if (auto removed = file::remove_tree(c.data_dir); !removed) return removed;
+  // A file that cannot be read or written is its owner's affair; the cluster is gone all the same.
   UserFile user = user_kubeconfig();
-  if (auto removed = server::remove_from_kubeconfig(user.path, c.context()); !removed) return removed;
-  return file::remove_tree(c.data_dir);
+  if (auto removed = server::remove_from_kubeconfig(user.path, c.context()); !removed)
+    std::fprintf(stderr, "kcube: context %s stays in your kubeconfig: %s\n", c.context().c_str(), removed.error().message().c_str());
+  return {};
 }
 
 }  // namespace

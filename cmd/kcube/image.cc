@@ -53,7 +53,7 @@ int load(runtime::ImageStore& store, const ImageFlags& flags) {
   for (const std::string& path : flags.arguments) {
     // No registry is known to have it: it is kept, and `imagePullPolicy: Always` uses it.
     auto loaded = store.load(path, true);
-    if (!loaded) return report(loaded.error().with_context("load " + path));
+    if (!loaded) return report(loaded.error());
     for (const Image& i : *loaded)
       for (const std::string& tag : i.tags) std::printf("loaded %s\n", tag.c_str());
   }
@@ -64,10 +64,11 @@ int pull(runtime::ImageStore& store, const ImageFlags& flags) {
   for (const std::string& reference : flags.arguments) {
     runtime::PullOptions options;
     bool show = !flags.quiet;
-    if (show) options.progress = [](uint64_t done, uint64_t total) { std::fprintf(stderr, "\r%s of %s   ", size_text(done).c_str(), size_text(total).c_str()); };
+    bool shown = false;
+    if (show) options.progress = [&](uint64_t done, uint64_t total) { shown = true; std::fprintf(stderr, "\r%s of %s   ", size_text(done).c_str(), size_text(total).c_str()); };
     auto pulled = store.pull(reference, options);
-    if (show) std::fprintf(stderr, "\n");
-    if (!pulled) return report(pulled.error().with_context("pull " + reference));
+    if (shown) std::fprintf(stderr, "\n");
+    if (!pulled) return report(pulled.error());
     std::printf("%s\n", pulled->id.c_str());
   }
   return 0;

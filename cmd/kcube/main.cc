@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "cmd/kcube/completion.h"
+#include "cmd/kcube/flag_checks.h"
 #include "cmd/kcube/verbs.h"
 #include "pkg/apiserver/security_options.h"
 #include "runtime/oci/oci.h"
@@ -32,21 +33,23 @@ bool names_file(std::string_view flag) { return flag.ends_with("-file") || flag.
 
 std::string absolute(const std::string& path) { return path.empty() || path == "-" ? path : std::filesystem::absolute(path).lexically_normal().string(); }
 
+CLI::Validator value(std::string (*check)(const std::string&)) { return CLI::Validator([check](std::string& text) { return check(text); }, ""); }
+
 void add_server_flags(CLI::App& app, ServerFlags& f) {
-  app.add_option("--https-listen-port", f.port, "port of the API server (6443, or by the cluster's slot)");
-  app.add_option("--bind-address", f.address, "address the API server listens on")->capture_default_str();
-  app.add_option("--advertise-address", f.advertise_address, "address by which others reach the API server (the node's)");
-  app.add_option("--tls-san", f.tls_sans, "another name or address for the API server's certificate; may repeat");
-  app.add_option("--cluster-cidr", f.cluster_cidr, "addresses of pods (10.42.0.0/16)");
-  app.add_option("--service-cidr", f.service_cidr, "addresses of services (10.43.0.0/16)");
-  app.add_option("--cluster-dns", f.cluster_dns, "address of the cluster's DNS (the tenth of the services')");
-  app.add_option("--cluster-domain", f.cluster_domain, "DNS domain of the cluster")->capture_default_str();
-  app.add_option("--node-name", f.node_name, "name of this node (the host's)");
-  app.add_option("--node-ip", f.node_ip, "address of this node (that of the default route)");
-  app.add_option("--kubelet-port", f.kubelet_port, "port of the kubelet (10250, or by the cluster's slot)");
-  app.add_option("--node-label", f.labels, "KEY=VALUE; may repeat");
-  app.add_option("--node-taint", f.taints, "KEY=VALUE:EFFECT; may repeat");
-  app.add_option("--disable", f.disable, "name of a controller to leave out, or scheduler, or * for all controllers; may repeat")->delimiter(',');
+  app.add_option("--https-listen-port", f.port, "port of the API server (6443, or by the cluster's slot)")->check(value(check_port));
+  app.add_option("--bind-address", f.address, "address the API server listens on")->capture_default_str()->check(value(check_listen_address));
+  app.add_option("--advertise-address", f.advertise_address, "address by which others reach the API server (the node's)")->check(value(check_address));
+  app.add_option("--tls-san", f.tls_sans, "another name or address for the API server's certificate; may repeat")->check(value(check_san));
+  app.add_option("--cluster-cidr", f.cluster_cidr, "addresses of pods (10.42.0.0/16)")->check(value(check_prefix));
+  app.add_option("--service-cidr", f.service_cidr, "addresses of services (10.43.0.0/16)")->check(value(check_prefix));
+  app.add_option("--cluster-dns", f.cluster_dns, "address of the cluster's DNS (the tenth of the services')")->check(value(check_address));
+  app.add_option("--cluster-domain", f.cluster_domain, "DNS domain of the cluster")->capture_default_str()->check(value(check_domain));
+  app.add_option("--node-name", f.node_name, "name of this node (the host's)")->check(value(check_node_name));
+  app.add_option("--node-ip", f.node_ip, "address of this node (that of the default route)")->check(value(check_address));
+  app.add_option("--kubelet-port", f.kubelet_port, "port of the kubelet (10250, or by the cluster's slot)")->check(value(check_port));
+  app.add_option("--node-label", f.labels, "KEY=VALUE; may repeat")->check(value(check_label));
+  app.add_option("--node-taint", f.taints, "KEY=VALUE:EFFECT; may repeat")->check(value(check_taint));
+  app.add_option("--disable", f.disable, "name of a controller to leave out, or scheduler, or * for all controllers; may repeat")->delimiter(',')->check(value(check_disabled));
   app.add_option("--enable-admission-plugins", f.enable_admission, "admission plugins to switch on beside those that are on, by kube-apiserver's names")->delimiter(',');
   app.add_option("--disable-admission-plugins", f.disable_admission, "admission plugins to switch off")->delimiter(',');
   app.add_option("--admission-control-config-file", f.admission_config, "an AdmissionConfiguration: defaults and exemptions of PodSecurity");
@@ -84,11 +87,11 @@ void add_processes(CLI::App& app, Flags& f) {
   agent->add_option("-s,--server", f.agent.server, "URL of its API server")->required()->envname("KCUBE_URL");
   agent->add_option("-t,--token", f.agent.token, "join token: `kcube token create` there")->envname("KCUBE_TOKEN");
   agent->add_option("--token-file", f.agent.token_file, "file with the join token")->envname("KCUBE_TOKEN_FILE");
-  agent->add_option("--node-name", f.agent.node_name, "name of this node (the host's)");
-  agent->add_option("--node-ip", f.agent.node_ip, "address of this node (that of the default route)");
-  agent->add_option("--kubelet-port", f.agent.kubelet_port, "port of the kubelet")->capture_default_str();
-  agent->add_option("--node-label", f.agent.labels, "KEY=VALUE; may repeat");
-  agent->add_option("--node-taint", f.agent.taints, "KEY=VALUE:EFFECT; may repeat");
+  agent->add_option("--node-name", f.agent.node_name, "name of this node (the host's)")->check(value(check_node_name));
+  agent->add_option("--node-ip", f.agent.node_ip, "address of this node (that of the default route)")->check(value(check_address));
+  agent->add_option("--kubelet-port", f.agent.kubelet_port, "port of the kubelet")->capture_default_str()->check(value(check_port));
+  agent->add_option("--node-label", f.agent.labels, "KEY=VALUE; may repeat")->check(value(check_label));
+  agent->add_option("--node-taint", f.agent.taints, "KEY=VALUE:EFFECT; may repeat")->check(value(check_taint));
   agent->add_option("--node", f.agent.node)->group("");
   add_run_flags(*agent, f.run);
 }
@@ -122,14 +125,14 @@ void add_rest(CLI::App& app, Flags& f) {
   CLI::App* down = app.add_subcommand("down", "end the cluster and everything it made on this machine; data stays")->alias("stop")->alias("delete");
   down->add_flag("--purge", f.down.purge, "remove the data and the kubectl context too");
   down->add_flag("--all", f.down.all, "every cluster of this machine");
-  down->add_option("--grace", f.down.grace_seconds, "seconds pods have to end")->capture_default_str();
+  down->add_option("--grace", f.down.grace_seconds, "seconds pods have to end")->capture_default_str()->check(CLI::NonNegativeNumber);
   down->add_flag("-q,--quiet", f.down.quiet, "say nothing when all is well");
   CLI::App* status = app.add_subcommand("status", "what runs, and what is not well");
   status->add_option("-o,--output", f.status.output, "json")->check(CLI::IsMember({"json"}));
   CLI::App* logs = app.add_subcommand("logs", "the log of the cluster's own process");
   logs->add_flag("-f,--follow", f.logs.follow, "go on as it grows");
   logs->add_option("--tail", f.logs.tail, "only the last lines");
-  app.add_subcommand("kubectl", "the kubectl on PATH, for this cluster")->fallthrough(false)->allow_extras()->prefix_command();
+  app.add_subcommand("kubectl", "the kubectl on PATH, for this cluster")->fallthrough(false)->allow_extras()->prefix_command()->set_help_flag();
   app.add_subcommand("runtime", "the OCI runtime command line, for bundles of your own")->fallthrough(false)->allow_extras()->prefix_command()->set_help_flag();
   CLI::App* version = app.add_subcommand("version", "which version this is");
   version->add_option("-o,--output", f.version_output, "json")->check(CLI::IsMember({"json"}));
@@ -157,6 +160,24 @@ int print_completion(const CLI::App& app, const std::string& shell) {
   return 0;
 }
 
+// Says what was wrong with the command line, or prints the help that was asked for.
+int refuse(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const CLI::App* at = &app;
+  std::string verbs;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    verbs += " " + at->get_name();
+  }
+  std::string problem = error.what();
+  bool wants_verb = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !at->get_subcommands([](const CLI::App*) { return true; }).empty();
+  std::vector<std::string> rest = app.remaining(true);
+  auto word = std::ranges::find_if(rest, [](const std::string& r) { return !r.starts_with('-'); });
+  if (wants_verb) problem = word == rest.end() ? "say what to do" : "unknown verb \"" + *word + "\"";
+  std::fprintf(stderr, "kcube: %s\nSee `kcube%s --help`.\n", problem.c_str(), verbs.c_str());
+  return 2;
+}
+
 int run(int argc, char** argv) {
   Flags f;
   CLI::App app("kcube: Kubernetes in one binary");
@@ -169,7 +190,11 @@ int run(int argc, char** argv) {
   add_token(app, f);
   add_image(app, f);
   add_rest(app, f);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return refuse(app, error);
+  }
   CLI::App* verb = app.get_subcommands().front();
   const std::string name = verb->get_name();
   if (name == "up") {

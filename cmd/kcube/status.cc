@@ -1,4 +1,5 @@
 // `kcube status`: what runs, since when, how much it takes, and what is not well.
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -20,6 +21,15 @@ uint64_t resident_bytes(pid_t pid) {
   return std::strtoull(text->c_str() + at + 6, nullptr, 10) * 1024;
 }
 
+constexpr size_t kMostTroubled = 20;
+// With less the store may refuse writes at any moment.
+constexpr int64_t kScarceBytes = 16 << 20;
+
+int64_t free_bytes(const std::string& directory) {
+  struct statvfs disk {};
+  return ::statvfs(directory.c_str(), &disk) == 0 ? static_cast<int64_t>(disk.f_bavail * disk.f_frsize) : kScarceBytes;
+}
+
 json::array node_states(client::Client& api) {
   json::array out;
   auto nodes = api.list({"", "v1", "nodes"}, "");
@@ -36,15 +46,36 @@ json::array node_states(client::Client& api) {
   return out;
 }
 
+// Why a pod does not do what it should, in the words of `kubectl get pods`; empty when it does, or is on its way.
+std::string trouble(const json::value& pod) {
+  std::string_view phase = json::get_string(pod, {"status", "phase"});
+  if (phase == "Failed" || phase == "Unknown") {
+    std::string_view reason = json::get_string(pod, {"status", "reason"});
+    return std::string(reason.empty() ? phase : reason);
+  }
+  for (std::string_view list : {"initContainerStatuses", "containerStatuses"})
+    for (const json::value& status : json::get_array(json::at(&pod, {"status", list}))) {
+      std::string_view reason = json::get_string(status, {"state", "waiting", "reason"});
+      if (!reason.empty() && reason != "ContainerCreating" && reason != "PodInitializing") return std::string(reason);
+    }
+  for (const json::value& c : json::get_array(json::at(&pod, {"status", "conditions"})))
+    if (json::get_string(c, {"type"}) == "PodScheduled" && json::get_string(c, {"status"}) == "False") return std::string(json::get_string(c, {"message"}));
+  return {};
+}
+
 json::object pod_counts(client::Client& api) {
   int64_t total = 0, running = 0;
+  json::array troubled;
   if (auto pods = api.list({"", "v1", "pods"}, "")) {
     for (const auto& pod : pods->items) {
       ++total;
       running += json::get_string(pod->value(), {"status", "phase"}) == "Running";
+      std::string reason = trouble(pod->value());
+      if (!reason.empty() && troubled.size() < kMostTroubled)
+        troubled.push_back(json::object{{"namespace", json::key(pod->namespace_())}, {"name", json::key(pod->name())}, {"reason", reason}});
     }
   }
-  return {{"total", total}, {"running", running}};
+  return {{"total", total}, {"running", running}, {"notWell", std::move(troubled)}};
 }
 
 json::object describe(const Cluster& c) {
@@ -54,6 +85,7 @@ json::object describe(const Cluster& c) {
   out["state"] = pid != 0 ? "running" : known ? "stopped" : "absent";
   if (pid == 0) return out;
   out["pid"] = pid;
+  out["diskFreeBytes"] = free_bytes(c.data_dir);
   out["residentBytes"] = resident_bytes(pid);
   auto api = admin_client(c);
   if (!api) return out;
@@ -72,6 +104,8 @@ void print(const json::object& c) {
     std::printf(", pid %lld, %.0f MB", static_cast<long long>(json::get_int(pid)), static_cast<double>(json::get_int(c.if_contains("residentBytes"))) / 1e6);
   std::printf("\n  data      %s\n", text("dataDir").c_str());
   if (!c.contains("pid")) return;
+  if (int64_t left = json::get_int(c.if_contains("diskFreeBytes")); left < kScarceBytes)
+    std::printf("  disk      full: %lld MB are left, and writes are refused when none is\n", static_cast<long long>(left >> 20));
   std::printf("  API       %s\n", text("apiServer").c_str());
   for (const json::value& node : json::get_array(c.if_contains("nodes"))) {
     bool ready = json::get_bool(node, {"ready"});
@@ -80,13 +114,16 @@ void print(const json::object& c) {
   }
   const json::value* pods = c.if_contains("pods");
   std::printf("  pods      %lld running of %lld\n", static_cast<long long>(json::get_int(json::find(pods, "running"))), static_cast<long long>(json::get_int(json::find(pods, "total"))));
+  for (const json::value& pod : json::get_array(json::find(pods, "notWell")))
+    std::printf("  pod       %s/%s: %s\n", std::string(json::get_string(pod, {"namespace"})).c_str(), std::string(json::get_string(pod, {"name"})).c_str(),
+                std::string(json::get_string(pod, {"reason"})).c_str());
 }
 
 bool healthy(const json::object& c) {
   if (json::get_string(c.if_contains("state")) != "running" || json::get_string(c.if_contains("apiServer")) != "ok") return false;
   for (const json::value& node : json::get_array(c.if_contains("nodes")))
     if (!json::get_bool(node, {"ready"})) return false;
-  return true;
+  return json::get_int(c.if_contains("diskFreeBytes")) >= kScarceBytes;
 }
 
 }  // namespace

@@ -108,18 +108,24 @@ int up(const ClusterFlags& cluster_flags, const UpFlags& flags) {
   if (::geteuid() != 0) return report(Status(403, "KC_NOT_ROOT", "containers need root on this machine: try `sudo kcube up`"));
   auto cluster = find_cluster(cluster_flags, true);
   if (!cluster) return report(cluster.error());
-  auto remembered = remember_flags(*cluster, flags.kept);
-  if (!remembered) return report(remembered.error());
-  const int nodes = take_nodes(*remembered);
+  const FlagValues before = with_remembered(*cluster, {}), all = with_remembered(*cluster, flags.kept);
+  FlagValues for_server = all;
+  const int nodes = take_nodes(for_server);
+  if (all != before)
+    if (auto kept = remember_flags(*cluster, all); !kept) return report(kept.error());
   if (pid_t pid = cluster->running()) {
     steps.done("cluster " + cluster->name + " is running already (pid " + std::to_string(pid) + ")");
     for (const auto& [flag, values] : flags.kept)
-      if (remembered->contains(flag)) steps.say("           " + flag + " takes effect when it starts again: kcube down, kcube up");
+      if (for_server.contains(flag)) steps.say("           " + flag + " takes effect when it starts again: kcube down, kcube up");
   } else {
     steps.say("Starting cluster " + cluster->name);
     if (nodes > 1)
       if (auto made = make_nodes_bridge(*cluster); !made) return report(made.error());
-    if (auto started = start_server(*cluster, *remembered, steps); !started) return report(started.error());
+    if (auto started = start_server(*cluster, for_server, steps); !started) {
+      // Flags with which nothing starts are not for next time.
+      if (all != before) (void)remember_flags(*cluster, before);
+      return report(started.error());
+    }
   }
   for (int node = 2; node <= nodes; ++node) {
     if (auto started = start_extra_node(*cluster, node); !started) return report(started.error());
@@ -128,7 +134,8 @@ int up(const ClusterFlags& cluster_flags, const UpFlags& flags) {
   auto entry = file::read(cluster->kubeconfig());
   if (!entry) return report(entry.error());
   UserFile user = user_kubeconfig();
-  if (auto merged = server::merge_kubeconfig(user.path, *entry, !flags.keep_context, user.uid, user.gid); !merged) return report(merged.error());
+  if (auto merged = server::merge_kubeconfig(user.path, *entry, !flags.keep_context, user.uid, user.gid); !merged)
+    return report(Status(500, "KC_KUBECONFIG", merged.error().message() + "\n  the cluster runs: KUBECONFIG=" + cluster->kubeconfig() + " reaches it"));
   steps.done("context " + cluster->context() + " in " + user.path);
   std::string url;
   if (flags.demo) {

@@ -10,6 +10,7 @@
 #include "pkg/client/informer.h"
 #include "pkg/dns/dns.h"
 #include "pkg/kubelet/kubelet.h"
+#include "pkg/kubelet/volumes.h"
 #include "pkg/proxy/proxy.h"
 #include "runtime/image_store.h"
 #include "runtime/pod_runtime.h"
@@ -180,9 +181,11 @@ Result<void> clean_up(const Options& options) {
   if (!store) return fail(store.error().with_context("open the image store"));
   wanted.images = store->get();
   auto containers = runtime::reset_runtime(wanted);
+  auto volumes = kubelet::unmount_volumes(options.data_dir + "/pods");
   auto links = net::remove_all(options.network.prefix);
   (void)file::remove_tree(options.run_dir);
   if (!containers) return containers;
+  if (!volumes) return volumes;
   return links;
 }
 

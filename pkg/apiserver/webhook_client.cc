@@ -34,6 +34,7 @@ std::string reason_of(const Status& status, const std::string& address) {
   if (has("certificate has expired") || has("certificate is not yet valid"))
     return "tls: failed to verify certificate: x509: certificate has expired or is not yet valid";
   if (has("no alternative certificate subject name")) return "tls: failed to verify certificate: x509: certificate is not valid for the name it was asked by";
+  if (size_t at = text.find(": connect: "); at != std::string::npos) return "dial tcp " + address + text.substr(at);
   if (has("Connection refused") || has("Couldn't connect") || has("Could not connect") || has("Failed to connect"))
     return "dial tcp " + address + ": connect: connection refused";
   if (has("Could not resolve host")) return "dial tcp: lookup " + address.substr(0, address.rfind(':')) + ": no such host";

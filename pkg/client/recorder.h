@@ -1,5 +1,5 @@
-// EventRecorder: writes v1 Events about objects, as `kubectl describe` shows them. Repeats of the same event within the
-// hour raise its count. Never blocks its caller; events are dropped when more than a bound wait (they are advice).
+// EventRecorder: writes v1 Events about objects, as `kubectl describe` shows them. Repeats of the same event raise
+// its count, similar ones are combined, and too many about one object dropped (event_correlator.h). Never blocks its caller; events are dropped when more than a bound wait (they are advice).
 #pragma once
 
 #include <memory>

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "pkg/base/executor.h"
+#include "pkg/base/strings.h"
 #include "pkg/client/informer.h"
 #include "pkg/controllers/factories.h"
 
@@ -92,6 +93,16 @@ class ControllerSetImpl final : public ControllerSet {
 };
 
 }  // namespace
+
+bool is_controller(std::string_view name) {
+  return std::ranges::any_of(kAll, [&](const Entry& entry) { return entry.name == name; });
+}
+
+std::string controller_names() {
+  std::vector<std::string> names;
+  for (const Entry& entry : kAll) names.emplace_back(entry.name);
+  return join(names, ", ");
+}
 
 std::unique_ptr<ControllerSet> ControllerSet::create(client::Client& client, Clock& clock, Options options) {
   return std::make_unique<ControllerSetImpl>(client, clock, options);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pkg/base/clock.h"
@@ -24,6 +25,10 @@ struct Options {
   std::function<Result<void>(const std::string& node, const std::string& path)> remove_local_path;
   std::vector<std::string> disabled;             // names as in kube-controller-manager: "deployment", "cronjob", …; "*": all
 };
+
+// Whether there is a controller of this name, and all names for an error message.
+bool is_controller(std::string_view name);
+std::string controller_names();
 
 class ControllerSet {
  public:

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 
 #include "pkg/base/strings.h"
@@ -69,6 +70,9 @@ class Transfer final : public CurlTransfer, public std::enable_shared_from_this<
     if (netns_failure_)
       return callbacks_.on_end(fail(netns_failure_->with_context(request_.method + " " + request_.url)));
     std::string why = error_[0] ? error_ : curl_easy_strerror(code);
+    long system_error = 0;
+    if (code == CURLE_COULDNT_CONNECT && curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &system_error) == CURLE_OK && system_error != 0)
+      why = "connect: " + to_lower(::strerror(static_cast<int>(system_error)));
     if (code == CURLE_OPERATION_TIMEDOUT) return callbacks_.on_end(fail(Status::timeout(what + why)));
     callbacks_.on_end(fail(Status::unavailable(what + why)));
   }

@@ -26,13 +26,16 @@ std::string link_target(const std::string& path) {
   return n > 0 ? std::string(buffer, static_cast<size_t>(n)) : std::string();
 }
 
-bool unchanged(const std::string& current, const std::vector<VolumeFile>& files, const std::string& directory) {
+// The mode is exact, whatever the umask; a group may read what nobody may write.
+mode_t mode_of(const VolumeFile& file, int64_t fs_group) { return static_cast<mode_t>(file.mode) | (fs_group >= 0 ? 0440 : 0); }
+
+bool unchanged(const std::string& current, const std::vector<VolumeFile>& files, const std::string& directory, int64_t fs_group) {
   std::set<std::string> tops;
   for (const VolumeFile& f : files) {
     auto content = file::read(current + "/" + f.path);
     if (!content || *content != f.content) return false;
     struct stat st{};
-    if (::stat((current + "/" + f.path).c_str(), &st) != 0 || (st.st_mode & 0777) != static_cast<mode_t>(f.mode)) return false;
+    if (::stat((current + "/" + f.path).c_str(), &st) != 0 || (st.st_mode & 0777) != mode_of(f, fs_group)) return false;
     tops.insert(f.path.substr(0, f.path.find('/')));
   }
   auto names = file::list(directory);
@@ -47,7 +50,7 @@ bool unchanged(const std::string& current, const std::vector<VolumeFile>& files,
 Result<void> write_files_atomically(const std::string& directory, const std::vector<VolumeFile>& files, int64_t fs_group) {
   if (auto r = file::make_dirs(directory); !r) return r;
   std::string data = directory + "/..data", old = link_target(data);
-  if (!old.empty() && unchanged(directory + "/" + old, files, directory)) return {};
+  if (!old.empty() && unchanged(directory + "/" + old, files, directory, fs_group)) return {};
 
   std::string stamp = ".." + replace_all(format_nano_time(RealClock::instance().now()), ":", "_");
   std::string fresh = directory + "/" + stamp;
@@ -58,13 +61,9 @@ Result<void> write_files_atomically(const std::string& directory, const std::vec
     if (size_t slash = f.path.rfind('/'); slash != std::string::npos)
       if (auto r = file::make_dirs(fresh + "/" + f.path.substr(0, slash)); !r) return r;
     if (auto r = file::write(path, f.content, static_cast<mode_t>(f.mode)); !r) return r;
-    // The mode is exact, whatever the umask; the group may read what the owner may.
-    mode_t mode = static_cast<mode_t>(f.mode);
-    if (fs_group >= 0) {
-      mode |= (mode & 0600) >> 3;
-      if (::lchown(path.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(fs_group)) != 0) return fail(Status::from_errno("chown " + path));
-    }
-    if (::chmod(path.c_str(), mode) != 0) return fail(Status::from_errno("chmod " + path));
+    if ((fs_group >= 0 || f.owner >= 0) && ::lchown(path.c_str(), static_cast<uid_t>(f.owner), static_cast<gid_t>(fs_group)) != 0)
+      return fail(Status::from_errno("chown " + path));
+    if (::chmod(path.c_str(), mode_of(f, fs_group)) != 0) return fail(Status::from_errno("chmod " + path));
     tops.insert(f.path.substr(0, f.path.find('/')));
   }
   if (auto r = link_atomically(stamp, data); !r) return r;

@@ -152,7 +152,7 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
     event("Normal", "Pulling", "Pulling image \"" + std::string(container.image()) + "\"", name);
   });
   if (!image) {
-    event("Warning", image.error().reason() == "ImagePullBackOff" ? "BackOff" : "Failed", image.error().message(), name);
+    no_image(container.image(), image.error(), name);
     fail_start(pod, container, record, image.error());
     return false;
   }
@@ -164,7 +164,6 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
 
   auto volume_images = ensure_volume_images(pod, container, env_sources);
   if (!volume_images) {
-    event("Warning", volume_images.error().reason() == "ImagePullBackOff" ? "BackOff" : "Failed", volume_images.error().message(), name);
     fail_start(pod, container, record, volume_images.error());
     return false;
   }
@@ -239,6 +238,16 @@ bool PodWorker::start(const core::v1::Pod& pod, const core::v1::Container& conta
   return true;
 }
 
+// Two events: what went wrong, and the reason that `kubectl get` shows.
+void PodWorker::no_image(std::string_view image, const Status& status, const std::string& container) {
+  std::string name = "\"" + std::string(image) + "\"", reason = status.reason();
+  if (reason == "ImagePullBackOff") event("Normal", "BackOff", "Back-off pulling image " + name, container);
+  else if (reason == "ErrImageNeverPull") event("Warning", reason, status.message(), container);
+  else if (reason == "InvalidImageName") event("Warning", "InspectFailed", status.message(), container);
+  else event("Warning", "Failed", "Failed to pull image " + name + ": " + status.message(), container);
+  event("Warning", "Failed", "Error: " + reason, container);
+}
+
 // The images behind the image volumes that the container mounts: volume name -> image id.
 Result<std::map<std::string, std::string>> PodWorker::ensure_volume_images(const core::v1::Pod& pod, const core::v1::Container& container, const EnvironmentSources& sources) {
   std::map<std::string, std::string> out;
@@ -251,7 +260,10 @@ Result<std::map<std::string, std::string>> PodWorker::ensure_volume_images(const
     auto image = context_.image_manager.ensure(pod, reference, source.pull_policy(), sources, [&] {
       event("Normal", "Pulling", "Pulling image \"" + reference + "\"", container.name());
     });
-    if (!image) return fail(image.error());
+    if (!image) {
+      no_image(reference, image.error(), std::string(container.name()));
+      return fail(image.error());
+    }
     if (image->pulled) event("Normal", "Pulled", "Successfully pulled image \"" + reference + "\"", container.name());
     out[std::string(volume.name())] = image->image.id;
   }

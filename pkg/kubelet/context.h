@@ -14,6 +14,7 @@
 #include "pkg/kubelet/kubelet.h"
 #include "pkg/kubelet/object_cache.h"
 #include "pkg/kubelet/status_manager.h"
+#include "pkg/kubelet/user_namespaces.h"
 #include "pkg/kubelet/volumes.h"
 
 namespace kcube::kubelet {
@@ -29,6 +30,7 @@ struct Context {
 
   client::EventRecorder recorder;
   VolumeManager volumes;
+  UserNamespaces user_namespaces;
   ImageManager image_manager;
   ObjectCache objects;
   StatusManager status;
@@ -42,7 +44,7 @@ struct Context {
 
   Context(Options o, client::Client& c, runtime::PodRuntime& r, runtime::ImageStore& i, Clock& k)
       : options(std::move(o)), client(c), runtime(r), images(i), clock(k), recorder(c, k, "kubelet", options.node_name),
-        volumes(c, options.data_dir + "/pods"), image_manager(i, k), objects(c), status(c, k) {}
+        volumes(c, options.data_dir + "/pods"), user_namespaces(options.data_dir + "/pods"), image_manager(i, k), objects(c), status(c, k) {}
 
   EnvironmentSources sources(const core::v1::Pod& pod);
 };

@@ -123,7 +123,7 @@ class KubeletImpl final : public Kubelet {
       (void)context_.runtime.remove_sandbox(sandbox.id);
     }
     for (const std::string& uid : context_.volumes.pods_on_disk())
-      if (!known.contains(uid)) (void)context_.volumes.tear_down(uid);
+      if (!known.contains(uid) && context_.volumes.tear_down(uid)) context_.user_namespaces.release(uid);
   }
 
   void pod_changed(const api::ObjectPtr& pod) {

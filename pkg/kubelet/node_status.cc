@@ -70,6 +70,7 @@ void NodeStatus::measure() {
 }
 
 Result<void> NodeStatus::start() {
+  event("Starting");
   if (auto r = register_node(); !r) return r;
   renew_lease();
   schedule_status(kReport);
@@ -86,6 +87,34 @@ void NodeStatus::stop() {
   executor_.stop();
 }
 
+
+// The events by which one follows a node's life: NodeReady, NodeNotReady and those of pressures.
+void NodeStatus::say_changes(const json::array& conditions) {
+  struct Row {
+    std::string_view type, when_true, when_false;
+  };
+  static constexpr Row kRows[] = {{"MemoryPressure", "NodeHasInsufficientMemory", "NodeHasSufficientMemory"},
+                                  {"DiskPressure", "NodeHasDiskPressure", "NodeHasNoDiskPressure"},
+                                  {"PIDPressure", "NodeHasInsufficientPID", "NodeHasSufficientPID"},
+                                  {"Ready", "NodeReady", "NodeNotReady"}};
+  for (const json::value& now : conditions) {
+    std::string_view type = json::get_string(now, {"type"}), status = json::get_string(now, {"status"});
+    std::string_view before;
+    for (const json::value& c : json::get_array(&last_conditions_))
+      if (json::get_string(c, {"type"}) == type) before = json::get_string(c, {"status"});
+    if (before == status) continue;
+    for (const Row& row : kRows)
+      if (row.type == type) event(status == "True" ? row.when_true : row.when_false);
+  }
+}
+
+void NodeStatus::event(std::string_view reason) {
+  const std::string& name = context_.options.node_name;
+  // As kubelets do: the node's name stands for its uid.
+  json::object node{{"kind", "Node"}, {"metadata", json::object{{"name", str(name)}, {"uid", str(name)}}}};
+  std::string message = reason == "Starting" ? "Starting kubelet." : "Node " + name + " status is now: " + std::string(reason);
+  context_.recorder.event(node, "Normal", reason, message);
+}
 
 json::object NodeStatus::desired_status() {
   const Options& o = context_.options;
@@ -115,6 +144,7 @@ json::object NodeStatus::desired_status() {
     for (const json::value& before : json::get_array(&last_conditions_))
       if (json::get_string(before, {"type"}) == json::get_string(c, {"type"}) && json::get_string(before, {"status"}) == json::get_string(c, {"status"}))
         c.get_object()["lastTransitionTime"] = *json::find(&before, "lastTransitionTime");
+  say_changes(conditions);
   last_conditions_ = conditions;
 
   json::array images;
@@ -134,7 +164,8 @@ json::object NodeStatus::desired_status() {
   return {{"capacity", capacity}, {"allocatable", capacity}, {"conditions", std::move(conditions)},
           {"addresses", json::array{json::object{{"type", "InternalIP"}, {"address", str(o.node_ip)}}, json::object{{"type", "Hostname"}, {"address", str(hostname)}}}},
           {"daemonEndpoints", json::object{{"kubeletEndpoint", json::object{{"Port", o.port}}}}}, {"nodeInfo", std::move(info)}, {"images", std::move(images)},
-          {"runtimeHandlers", json::array{json::object{{"name", ""}}}}};
+          {"features", json::object{{"supplementalGroupsPolicy", true}}},
+          {"runtimeHandlers", json::array{json::object{{"name", ""}, {"features", json::object{{"recursiveReadOnlyMounts", true}, {"userNamespaces", runtime::check_user_namespaces().has_value()}}}}}}};
 }
 
 Result<void> NodeStatus::register_node() {

@@ -24,6 +24,8 @@ class NodeStatus {
 
  private:
   json::object desired_status();
+  void say_changes(const json::array& conditions);
+  void event(std::string_view reason);
   Result<void> register_node();
   Result<void> write_status();
   void renew_lease();

@@ -1,8 +1,15 @@
 #include "pkg/kubelet/object_cache.h"
 
-#include "pkg/api/errors.h"
-
 namespace kcube::kubelet {
+namespace {
+
+// The kubelet's own words: `secret "name" not found`.
+Status missing(const client::GroupVersionResource& resource, std::string_view name) {
+  std::string kind = resource.resource.substr(0, resource.resource.size() - 1);
+  return Status::not_found((kind == "configmap" || kind == "secret" ? kind : resource.resource) + " \"" + std::string(name) + "\" not found");
+}
+
+}  // namespace
 
 ObjectCache::~ObjectCache() = default;
 
@@ -20,13 +27,13 @@ Result<api::ObjectPtr> ObjectCache::get(const client::GroupVersionResource& reso
     entry->users.insert(pod_uid);
     if (entry->watching) {
       if (entry->object) return entry->object;
-      return fail(api::not_found(resource.group, resource.resource, name));
+      return fail(missing(resource, name));
     }
   }
   if (auto r = follow(resource, ns, name, entry); !r) return fail(r.error());
   std::lock_guard lock(entry->mutex);
   if (entry->object) return entry->object;
-  return fail(api::not_found(resource.group, resource.resource, name));
+  return fail(missing(resource, name));
 }
 
 Result<void> ObjectCache::follow(const client::GroupVersionResource& resource, std::string_view ns, std::string_view name, const EntryPtr& entry) {

@@ -17,7 +17,8 @@ json::value terminated_state(const runtime::ContainerStatus& s) {
   json::object t{{"exitCode", s.exit_code}};
   t["reason"] = str(!s.reason.empty() ? s.reason : s.exit_code == 0 ? "Completed" : "Error");
   if (!s.message.empty()) t["message"] = str(s.message);
-  t["startedAt"] = s.started_at == SystemTime{} ? json::value(nullptr) : str(format_time(s.started_at));
+  // What never ran has "started" at the beginning of time, as other runtimes say it.
+  t["startedAt"] = str(format_time(s.started_at));
   t["finishedAt"] = s.finished_at == SystemTime{} ? json::value(nullptr) : str(format_time(s.finished_at));
   t["containerID"] = str(container_uri(s.id));
   return t;
@@ -97,7 +98,9 @@ json::object StatusBuilder::container_status(const core::v1::Container& c, const
   }
   json::object out{{"name", str(c.name())}, {"state", std::move(state)}, {"lastState", json::object()}, {"ready", ready}, {"restartCount", r.restarts},
                    {"image", str(c.image())}, {"imageID", str(r.image_id)}, {"started", started}};
-  if (r.last_terminated.is_object()) out["lastState"] = json::object{{"terminated", r.last_terminated}};
+  // While its successor waits, the newest attempt is the last one.
+  if (out["state"].get_object().contains("waiting") && r.exited()) out["lastState"] = json::object{{"terminated", terminated_state(r.status)}};
+  else if (r.last_terminated.is_object()) out["lastState"] = json::object{{"terminated", r.last_terminated}};
   if (!r.id.empty()) out["containerID"] = str(container_uri(r.id));
   const PodResources& resources = worker_.resources_;
   if (const json::value& has = r.running() ? resources.actual(c.name()) : resources.granted(c.name()); !has.is_null()) out["resources"] = has;
@@ -158,17 +161,15 @@ std::string StatusBuilder::phase(bool over) const {
 
 json::array StatusBuilder::conditions(bool over, std::string_view phase) {
   json::array out;
-  bool scheduled = false;
+  json::value scheduled;
   // Those that others own, first.
   for (auto c : pod_.status().conditions()) {
     std::string_view type = c.type();
-    scheduled = scheduled || type == "PodScheduled";
-    if (!is_kubelet_condition(type)) out.push_back(*c.json());
+    if (type == "PodScheduled") scheduled = *c.json();
+    else if (!is_kubelet_condition(type)) out.push_back(*c.json());
   }
   if (worker_.resize_pending_) add_condition(out, "PodResizePending", true, worker_.resize_pending_->reason, worker_.resize_pending_->message);
   if (!worker_.resources_.settled() && !over) add_condition(out, "PodResizeInProgress", true, worker_.resize_error_.empty() ? "" : "Error", worker_.resize_error_);
-  // Pods that named their node themselves have met no scheduler.
-  if (!scheduled) add_condition(out, "PodScheduled", true);
   bool has_sandbox = worker_.sandbox_ && worker_.sandbox_->state == runtime::SandboxState::ready && !over;
   add_condition(out, "PodReadyToStartContainers", has_sandbox);
 
@@ -216,6 +217,9 @@ json::array StatusBuilder::conditions(bool over, std::string_view phase) {
   }
   add_condition(out, "Ready", ready, ready_reason, ready_message);
   add_condition(out, "ContainersReady", containers_ready, reason, message);
+  // Pods that named their node themselves have met no scheduler.
+  if (scheduled.is_null()) add_condition(out, "PodScheduled", true);
+  else out.push_back(std::move(scheduled));
   return out;
 }
 

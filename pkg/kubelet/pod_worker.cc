@@ -13,6 +13,8 @@ namespace kcube::kubelet {
 namespace {
 
 constexpr Duration kFirstRetry = std::chrono::milliseconds(500);
+constexpr Duration kPatience = std::chrono::seconds(4);
+constexpr Duration kSayAgain = std::chrono::seconds(10);
 constexpr Duration kLastRetry = std::chrono::minutes(2);
 
 bool sidecar(const core::v1::Container& c) { return c.restart_policy() == "Always"; }
@@ -102,7 +104,6 @@ runtime::SandboxConfig sandbox_config(const core::v1::Pod& pod, const Options& o
   config.pid = pod.spec().host_pid() ? runtime::NamespaceMode::node
                : pod.spec().share_process_namespace() ? runtime::NamespaceMode::pod : runtime::NamespaceMode::container;
   config.ipc = pod.spec().host_ipc() ? runtime::NamespaceMode::node : runtime::NamespaceMode::pod;
-  config.user_namespace = pod.spec().has_host_users() && !pod.spec().host_users();
   for (auto s : pod.spec().security_context().sysctls()) config.sysctls[std::string(s.name())] = std::string(s.value());
   config.labels = {{"io.kubernetes.pod.name", config.name}, {"io.kubernetes.pod.namespace", config.namespace_}, {"io.kubernetes.pod.uid", config.uid}};
   if (!host_network) {
@@ -113,6 +114,17 @@ runtime::SandboxConfig sandbox_config(const core::v1::Pod& pod, const Options& o
                                           static_cast<uint16_t>(p.container_port()), static_cast<uint16_t>(p.host_port()), std::string(p.host_ip())});
   }
   return config;
+}
+
+// Where the container is in the spec: "spec.initContainers{name}".
+std::string field_path(const core::v1::Pod& pod, std::string_view container) {
+  if (container.empty()) return {};
+  std::string_view list = "containers";
+  for (auto c : pod.spec().init_containers())
+    if (c.name() == container) list = "initContainers";
+  for (auto c : pod.spec().ephemeral_containers())
+    if (c.name() == container) list = "ephemeralContainers";
+  return "spec." + std::string(list) + "{" + std::string(container) + "}";
 }
 
 }  // namespace
@@ -266,10 +278,23 @@ ProbeTarget PodWorker::target(const std::string& container_id) const {
   return {&context_.runtime, container_id, std::move(ip)};
 }
 
+// Passes come as often as something changes; what they find again is said every ten seconds, as kubelets come by.
+bool PodWorker::said_lately(const std::string& what) {
+  constexpr std::string_view kRepeating[] = {"BackOff|", "Failed|", "FailedMount|", "Pulled|", "FailedCreatePodSandBox|"};
+  if (std::ranges::none_of(kRepeating, [&](std::string_view reason) { return what.starts_with(reason); })) return false;
+  SteadyTime now = context_.clock.steady_now();
+  std::lock_guard lock(mutex_);
+  if (said_.size() > 64) said_.clear();
+  auto [entry, fresh] = said_.try_emplace(what, now);
+  if (!fresh && now - entry->second < kSayAgain) return true;
+  entry->second = now;
+  return false;
+}
+
 void PodWorker::event(std::string_view type, std::string_view reason, std::string_view message, std::string_view container) {
+  if (said_lately(std::string(reason) + "|" + std::string(container) + "|" + std::string(message))) return;
   api::ObjectPtr object = pod();
-  std::string path;
-  if (!container.empty()) path = "spec.containers{" + std::string(container) + "}";
+  std::string path = field_path(core::v1::Pod(object->value()), container);
   context_.recorder.event(object->value(), type, reason, message, path);
 }
 
@@ -366,7 +391,8 @@ bool PodWorker::ensure_sandbox(const core::v1::Pod& pod) {
     if (sandbox_ && !ready) old = sandbox_->id;
   }
   auto later = [&](std::string_view reason, const Status& status) {
-    event("Warning", reason, status.message());
+    // What is still being made (a claim's volume) is no trouble before it takes long.
+    if (status.code() != 503 || retry_ >= kPatience) event("Warning", reason, status.message());
     retry_ = retry_ == Duration::zero() ? kFirstRetry : std::min(kLastRetry, retry_ * 2);
     wake_after(retry_);
     return false;
@@ -395,7 +421,13 @@ bool PodWorker::ensure_sandbox(const core::v1::Pod& pod) {
     }
     init_done_ = false;
   }
-  auto sandbox = context_.runtime.run_sandbox(sandbox_config(pod, context_.options, sandbox_attempt_++));
+  runtime::SandboxConfig config = sandbox_config(pod, context_.options, sandbox_attempt_++);
+  if (pod.spec().has_host_users() && !pod.spec().host_users()) {
+    auto start = context_.user_namespaces.allocate(uid_);
+    if (!start) return later("FailedCreatePodSandBox", start.error().with_context("Failed to create pod sandbox"));
+    config.user_namespace_start = *start;
+  }
+  auto sandbox = context_.runtime.run_sandbox(config);
   if (!sandbox) return later("FailedCreatePodSandBox", sandbox.error().with_context("Failed to create pod sandbox"));
   retry_ = {};
   std::lock_guard lock(mutex_);

@@ -84,6 +84,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   Result<runtime::ContainerConfig> configure(const core::v1::Pod& pod, const core::v1::Container& container, const runtime::Image& image,
                                              const std::map<std::string, std::string>& volume_images, ContainerRecord& record);
   Result<std::map<std::string, std::string>> ensure_volume_images(const core::v1::Pod& pod, const core::v1::Container& container, const EnvironmentSources& sources);
+  void no_image(std::string_view image, const Status& status, const std::string& container);
   void start_probes(const core::v1::Container& container, ContainerRecord& record);
   void fail_start(const core::v1::Pod& pod, const core::v1::Container& container, ContainerRecord& record, const Status& status);
   void restart_unhealthy(const std::string& name, const std::string& id, ProbeKind kind);
@@ -103,6 +104,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   EnvironmentSources sources(const core::v1::Pod& pod);
   ProbeTarget target(const std::string& container_id) const;
   void event(std::string_view type, std::string_view reason, std::string_view message, std::string_view container = {});
+  bool said_lately(const std::string& what);
 
   Context& context_;
   const std::string ns_, name_, uid_;
@@ -116,6 +118,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   PodResources resources_;
   std::optional<Rejection> resize_pending_;   // why the resources asked for were not granted yet
   std::string resize_error_;                  // why those granted are not in force yet
+  std::map<std::string, SteadyTime> said_;    // events that repeat on every pass, and when they were last written
   std::map<std::string, std::string> resize_restarts_;   // container name -> the id that is being stopped for its resize
 
   // run()'s own thread

@@ -6,8 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 
 #include "pkg/base/fd.h"
@@ -26,6 +28,13 @@ http::Client& probe_client() {
   // Probes do not verify certificates: the kubelet has no name to check against.
   static http::Client* client = http::Client::create({.verify = false}).release();
   return *client;
+}
+
+// "connection refused", in lower case.
+std::string error_text(int error) {
+  std::string text = ::strerror(error);
+  if (!text.empty()) text[0] = static_cast<char>(::tolower(text[0]));
+  return text;
 }
 
 std::string bracketed(const std::string& host) { return host.find(':') != std::string::npos ? "[" + host + "]" : host; }
@@ -50,10 +59,23 @@ http::ClientRequest http_request(core::v1::HTTPGetAction action, const core::v1:
   return request;
 }
 
+// As Go's client puts it, which is what users search for. `error` begins with "GET URL: ".
+std::string go_words(const http::ClientRequest& request, const Status& error) {
+  std::string why = error.message();
+  if (std::string head = "GET " + request.url + ": "; why.starts_with(head)) why.erase(0, head.size());
+  if (error.code() == 504) why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+  if (why.starts_with("connect: ")) {
+    std::string place = request.url.substr(request.url.find("//") + 2);
+    why = "dial tcp " + place.substr(0, place.find('/')) + ": " + why;
+  }
+  return "Get \"" + request.url + "\": " + why;
+}
+
 ProbeResult check_http(core::v1::HTTPGetAction action, const core::v1::Container& container, const ProbeTarget& target, milliseconds timeout, std::string& output) {
-  auto response = probe_client().send(http_request(action, container, target, timeout));
+  auto request = http_request(action, container, target, timeout);
+  auto response = probe_client().send(request);
   if (!response) {
-    output = "Get \"" + http_request(action, container, target, timeout).url + "\": " + response.error().message();
+    output = go_words(request, response.error());
     return ProbeResult::failure;
   }
   if (response->status >= 200 && response->status < 400) return ProbeResult::success;
@@ -88,7 +110,7 @@ ProbeResult check_tcp(core::v1::TCPSocketAction action, const core::v1::Containe
     }
   }
   if (error == 0) return ProbeResult::success;
-  output = "dial tcp " + bracketed(host) + ":" + std::to_string(port) + ": connect: " + Status::from_errno("", error).message().substr(2);
+  output = "dial tcp " + bracketed(host) + ":" + std::to_string(port) + ": connect: " + error_text(error);
   return ProbeResult::failure;
 }
 

@@ -16,10 +16,11 @@ constexpr std::string_view kOwnConditions[] = {"PodReadyToStartContainers", "Ini
 // (DisruptionTarget, readiness gates) may have been written since the kubelet last saw the pod: the patch leaves them alone.
 json::object patch_of(const json::value& whole) {
   json::object status = json::get_object(&whole);
-  json::array conditions;
+  json::array conditions, order;
   std::set<std::string_view> said;
   for (const json::value& c : json::get_array(status.if_contains("conditions"))) {
     std::string_view type = json::get_string(c, {"type"});
+    order.push_back(json::object{{"type", json::key(type)}});
     if (type != "PodScheduled" && !is_kubelet_condition(type)) continue;
     said.insert(type);
     json::object own = c.get_object();
@@ -29,6 +30,7 @@ json::object patch_of(const json::value& whole) {
   for (std::string_view type : kOwnConditions)
     if (!said.contains(type)) conditions.push_back(json::object{{"type", json::key(type)}, {"$patch", "delete"}});
   status["conditions"] = std::move(conditions);
+  status["$setElementOrder/conditions"] = std::move(order);
   for (const char* name : {"podIPs", "hostIPs"})
     if (json::value* list = status.if_contains(name); list != nullptr && list->is_array()) list->get_array().push_back(json::object{{"$patch", "replace"}});
   return status;

@@ -60,6 +60,8 @@ void PodWorker::clean_up() {
       log::warn("kubelet", "cannot remove sandbox", {{"pod", ns_ + "/" + name_}, {"error", r.error()}});
   if (auto r = context_.volumes.tear_down(uid_); !r)
     log::warn("kubelet", "cannot remove volumes", {{"pod", ns_ + "/" + name_}, {"error", r.error()}});
+  else
+    context_.user_namespaces.release(uid_);
   (void)file::remove_tree(context_.options.log_dir + "/" + ns_ + "_" + name_ + "_" + uid_);
   context_.objects.forget(uid_);
   context_.status.forget(uid_);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "pkg/api/quantity.h"
 #include "pkg/base/file.h"
@@ -17,6 +18,18 @@ namespace {
 int64_t fs_group_of(const core::v1::Pod& pod) {
   auto context = pod.spec().security_context();
   return context.has_fs_group() ? context.fs_group() : -1;
+}
+
+// The one user that all containers run as; -1 when one says none, or they differ.
+int64_t user_of(const core::v1::Pod& pod) {
+  auto of_pod = pod.spec().security_context();
+  std::set<int64_t> users;
+  for (auto list : {pod.spec().init_containers(), pod.spec().containers()})
+    for (auto container : list) {
+      auto own = container.security_context();
+      users.insert(own.has_run_as_user() ? own.run_as_user() : of_pod.has_run_as_user() ? of_pod.run_as_user() : -1);
+    }
+  return users.size() == 1 ? *users.begin() : -1;
 }
 
 // A path from the API must stay inside its volume.
@@ -111,7 +124,21 @@ bool is_mount_point(const std::string& path) {
   return ::lstat(path.c_str(), &here) == 0 && ::lstat((path + "/..").c_str(), &parent) == 0 && here.st_dev != parent.st_dev;
 }
 
+Result<void> unmount_memory(const std::string& pod_dir) {
+  std::string directory = pod_dir + "/volumes/kubernetes.io~empty-dir/";
+  for (const std::string& name : file::list(directory).value_or(std::vector<std::string>()))
+    if (is_mount_point(directory + name) && ::umount2((directory + name).c_str(), MNT_DETACH) != 0)
+      return fail(Status::from_errno("unmount " + directory + name));
+  return {};
+}
+
 }  // namespace
+
+Result<void> unmount_volumes(const std::string& pods_dir) {
+  for (const std::string& uid : file::list(pods_dir).value_or(std::vector<std::string>()))
+    if (auto r = unmount_memory(pods_dir + "/" + uid); !r) return r;
+  return {};
+}
 
 Result<std::map<std::string, std::string>> VolumeManager::set_up(const core::v1::Pod& pod, const EnvironmentSources& sources) {
   std::map<std::string, std::string> out;
@@ -214,9 +241,10 @@ Result<std::vector<VolumeFile>> VolumeManager::projected_files(const core::v1::P
       if (auto r = check_relative(projection.path()); !r) return fail(r.error());
       auto text = token(pod, projection);
       if (!text) return fail(text.error());
-      // Tokens are for the pod's user alone unless a group is set.
-      bool shared = pod.spec().security_context().has_fs_group();
-      files.push_back({std::string(projection.path()), std::move(*text), shared ? 0640 : static_cast<int>(mode)});
+      // Tokens are for the pod's user and group alone when it has them.
+      int64_t owner = user_of(pod);
+      bool restricted = owner >= 0 || pod.spec().security_context().has_fs_group();
+      files.push_back({std::string(projection.path()), std::move(*text), restricted ? 0600 : static_cast<int>(mode), owner});
     }
     if (!added) return fail(added.error());
   }
@@ -249,11 +277,7 @@ Result<std::string> VolumeManager::token(const core::v1::Pod& pod, core::v1::Ser
 }
 
 Result<void> VolumeManager::tear_down(const std::string& pod_uid) {
-  std::string memory = pod_dir(pod_uid) + "/volumes/kubernetes.io~empty-dir";
-  if (auto names = file::list(memory))
-    for (const std::string& name : *names)
-      if (is_mount_point(memory + "/" + name) && ::umount2((memory + "/" + name).c_str(), MNT_DETACH) != 0)
-        return fail(Status::from_errno("unmount " + memory + "/" + name));
+  if (auto r = unmount_memory(pod_dir(pod_uid)); !r) return r;
   return file::remove_tree(pod_dir(pod_uid));
 }
 

@@ -21,10 +21,14 @@ struct VolumeFile {
   std::string path;        // relative, no ".."
   std::string content;
   int mode = 0644;
+  int64_t owner = -1;      // -1: root
 };
 
 // Writes `files` under `directory` as one atomic step; nothing happens when they are there already.
 Result<void> write_files_atomically(const std::string& directory, const std::vector<VolumeFile>& files, int64_t fs_group);
+
+// Volumes in memory of all pods below `pods_dir`, when their node is taken off the machine.
+Result<void> unmount_volumes(const std::string& pods_dir);
 
 class VolumeManager {
  public:

@@ -323,7 +323,7 @@ class SchedulerImpl final : public Scheduler {
       std::vector<std::string> parts;
       for (const auto& [reason, count] : reasons) parts.push_back(std::to_string(count) + " " + reason);
       message += join(parts, ", ") + ".";
-      if (nominated.empty()) message += " preemption: 0/" + std::to_string(total) + " nodes are available: " + std::to_string(total) + " No preemption victims found for incoming pod.";
+      if (nominated.empty()) message += " no new claims to deallocate, preemption: 0/" + std::to_string(total) + " nodes are available: " + std::to_string(total) + " No preemption victims found for incoming pod.";
     }
     recorder_.event(pod->value(), "Warning", "FailedScheduling", message);
     set_condition(pod, "Unschedulable", message, nominated);

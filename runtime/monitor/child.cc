@@ -82,13 +82,10 @@ void write_sysctls(const protocol::StartPause& spec, const Channel& channel) {
 }
 
 // In a shared PID namespace /proc/1/root is pause's: an empty file system, with the pod's /dev/shm in it.
-void pause_root(const protocol::StartPause& spec, const Channel& channel, const std::string& directory) {
+void pause_root(const protocol::StartPause& spec, const Channel& channel, const std::string& directory, int target) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) channel.fail("make mounts private", errno);
-  int tree = new_filesystem(channel, "tmpfs", "size=16k,mode=755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-  int target = ::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (target < 0) channel.fail("open " + directory, errno);
-  attach_at(channel, tree, target, directory);
-  int root = ::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int root = new_filesystem(channel, "tmpfs", "size=16k,mode=755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+  attach_at(channel, root, target, directory);
   if (spec.shm_bytes > 0) {
     if (::mkdirat(root, "shm", 0755) != 0) channel.fail("mkdir shm", errno);
     int shm = new_filesystem(channel, "tmpfs", "mode=1777,size=" + std::to_string(spec.shm_bytes),
@@ -120,11 +117,17 @@ void set_oom_score(const protocol::Process& process, const Channel& channel) {
 void run_pause(const protocol::StartPause& spec, const ChildContext& context, const std::string& directory) {
   const Channel& channel = context.channel;
   leave_monitor(channel);
+  int target = ::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (target < 0) channel.fail("open " + directory, errno);
+  if (spec.ids.count > 0) {
+    await_monitor(channel);
+    become_root_inside(channel);
+  }
   if (spec.clone_flags & CLONE_NEWNET) loopback_up(channel);
   if ((spec.clone_flags & CLONE_NEWUTS) && ::sethostname(spec.hostname.data(), spec.hostname.size()) != 0)
     channel.fail("set the host name " + spec.hostname, errno);
   write_sysctls(spec, channel);
-  pause_root(spec, channel, directory);
+  pause_root(spec, channel, directory, target);
   // The first write to a v1 hierarchy waits for an RCU grace period (some ms): the namespaces are usable meanwhile.
   channel.send(Report::ready, "");
   enter_cgroups(spec.cgroup, context);
@@ -143,17 +146,18 @@ void run_container(const protocol::StartContainer& spec, const ChildContext& con
   leave_monitor(channel);
   set_oom_score(spec.process, channel);
   enter_cgroups(spec.cgroup, context);
-  if (spec.cgroup_namespace && ::unshare(CLONE_NEWCGROUP) != 0) channel.fail("make a cgroup namespace", errno);
   std::vector<int> sources = open_bind_sources(spec, context);
+  if (spec.ids.count > 0) carry_on_inside(spec, context);
+  if (spec.cgroup_namespace && ::unshare(CLONE_NEWCGROUP) != 0) channel.fail("make a cgroup namespace", errno);
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) channel.fail("make mounts private", errno);
   int joined = static_cast<int>(spec.join_flags) & (CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS);
   if (joined != 0 && ::setns(context.pause, joined) != 0) channel.fail("join the pod's namespaces", errno);
 
   int at = ::open(spec.root_mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (at < 0) channel.fail("open " + spec.root_mountpoint, errno);
-  attach_at(channel, context.fd(spec.root), at, spec.root_mountpoint);
-  int root = ::open(spec.root_mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (root < 0) channel.fail("open the root file system", errno);
+  int root = context.fd(spec.root);
+  attach_at(channel, root, at, spec.root_mountpoint);
+  if (spec.ids.count > 0) become_root_inside(channel);
   attach_mounts(spec, context, root, sources);
   make_devices(spec, context, root);
   mask_paths(spec, context, root);
@@ -177,8 +181,11 @@ void run_exec(const protocol::StartExec& spec, const ChildContext& context) {
   leave_monitor(channel);
   set_oom_score(spec.process, channel);
   enter_cgroups(spec.cgroup, context);
+  if (spec.ids.count > 0) own_pipes(context, spec.ids, spec.process.uid);
+  if (spec.ids.count > 0) ::prctl(PR_SET_DUMPABLE, 0);  // what it holds of the host's is not for those inside
   if (::setns(context.container, static_cast<int>(spec.join_flags) & ~CLONE_NEWPID) != 0)
     channel.fail("join the container's namespaces", errno);
+  if (spec.ids.count > 0) become_root_inside(channel);
   if (spec.process.tty)
     open_console(spec.process, channel, false);
   else

@@ -20,6 +20,7 @@ enum class Report : char {
   warning = 'W',  // refused, but not fatal
   setup = 'E',    // preparation failed
   program = 'P',  // the program could not be executed
+  moved = 'M',    // another child of the monitor carries on: its pidfd rides along, the text is its id
 };
 
 struct Channel {
@@ -35,6 +36,8 @@ struct ChildContext {
   Channel channel;
   const std::vector<Fd>& fds;
   int pause = -1;                   // pidfd of pause
+  int pid_namespace = -1;           // pidfd whose PID namespace is joined, where the monitor has not done it
+  int user_namespace = -1;          // of the pod, when it has its own
   int container = -1;               // pidfd of the container an exec joins
   int in = -1, out = -1, err = -1;  // stdio without a console
   int fd(int32_t index) const {
@@ -71,6 +74,19 @@ void pivot_into(const Channel& channel, int directory);
 int open_in_root(int root, const std::string& path, int flags);
 // The same, making what is missing: directories, and at the end a directory or an empty file. -1 with errno.
 int make_in_root(int root, const std::string& path, bool directory);
+
+// user_namespace.cc: a pod's own user namespace.
+// The monitor's part, once a child was cloned with CLONE_NEWUSER: empty, or what failed.
+std::string write_id_maps(pid_t pid, const runtime::protocol::IdRange& ids);
+// The child's part of a handshake: goes on when the monitor has done its part.
+void await_monitor(const Channel& channel);
+// Joins pause's user namespace. Returns in another process, a child of the monitor too, whose mount and PID namespaces
+// belong to that user namespace.
+void carry_on_inside(const runtime::protocol::StartContainer& spec, const ChildContext& context);
+// User and group 0 of the user namespace; until then a process is one of the host's, with capabilities inside only.
+void become_root_inside(const Channel& channel);
+// Gives pipes to the container's user, which nobody inside may do.
+void own_pipes(const ChildContext& context, const runtime::protocol::IdRange& ids, uint32_t uid);
 
 // console.cc: opens a new pseudo terminal of the container's /dev/pts, makes it stdio and the controlling terminal
 // and sends its master end. `as_device` mounts it on /dev/console too.

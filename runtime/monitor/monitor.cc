@@ -14,6 +14,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace kcube::monitor {
 
@@ -173,7 +174,7 @@ void Monitor::take_cgroup_files(Task& task, const protocol::CgroupEntry& cgroup,
 }
 
 void Monitor::launch(std::unique_ptr<Task> task, uint64_t flags, int cgroup, int pid_namespace,
-                     const std::function<void(const Channel&)>& body) {
+                     const protocol::IdRange& ids, const std::function<void(const Channel&)>& body) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     protocol::Started started;
@@ -201,7 +202,13 @@ void Monitor::launch(std::unique_ptr<Task> task, uint64_t flags, int cgroup, int
     started.error = std::string("clone a process: ") + ::strerror(error);
     return on_started(*task, started);
   }
+  std::string failure;
+  if (flags & CLONE_NEWUSER) {
+    failure = write_id_maps(pid, ids);
+    if (failure.empty()) ::send(ours.get(), "g", 1, MSG_NOSIGNAL);
+  }
   task->began(pid, Fd(pidfd), std::move(ours));
+  if (!failure.empty()) task->fail_preparation(std::move(failure));
   tasks_.push_back(std::move(task));
 }
 
@@ -216,7 +223,7 @@ void Monitor::start_pause(Connection& connection, uint32_t id, const std::string
   Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   ChildContext context{{}, fds};
   context.in = null.get();
-  launch(std::move(task), spec.clone_flags | CLONE_NEWNS, context.fd(spec.cgroup.directory), -1,
+  launch(std::move(task), spec.clone_flags | CLONE_NEWNS, context.fd(spec.cgroup.directory), -1, spec.ids,
          [&](const Channel& channel) {
            context.channel = channel;
            run_pause(spec, context, directory_);
@@ -264,7 +271,17 @@ void Monitor::start_container(Connection& connection, uint32_t id, const std::st
   context.in = task->child_in();
   context.out = task->child_out();
   context.err = task->child_err();
-  launch(std::move(task), spec.clone_flags, context.fd(spec.cgroup.directory), pid_namespace,
+  uint64_t flags = spec.clone_flags;
+  Fd user_namespace;
+  if (spec.ids.count > 0) {
+    // The namespaces are made from within the user namespace, by the process that this one becomes.
+    user_namespace.reset(
+        ::open(("/proc/" + std::to_string(pause->pid) + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+    context.user_namespace = user_namespace.get();
+    context.pid_namespace = std::exchange(pid_namespace, -1);
+    flags = 0;
+  }
+  launch(std::move(task), flags, context.fd(spec.cgroup.directory), pid_namespace, {},
          [&](const Channel& channel) {
            context.channel = channel;
            run_container(spec, context);
@@ -291,7 +308,7 @@ void Monitor::start_exec(Connection& connection, uint32_t id, const std::string&
   context.out = task->child_out();
   context.err = task->child_err();
   int pid_namespace = spec.join_flags & CLONE_NEWPID ? context.container : -1;
-  launch(std::move(task), 0, context.fd(spec.cgroup.directory), pid_namespace, [&](const Channel& channel) {
+  launch(std::move(task), 0, context.fd(spec.cgroup.directory), pid_namespace, {}, [&](const Channel& channel) {
     context.channel = channel;
     run_exec(spec, context);
   });

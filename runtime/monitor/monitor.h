@@ -41,6 +41,7 @@ class Monitor final : public RequestHandler, public TaskOwner, public Watcher {
 
   // Clones a child that runs `body`, in the PID namespace of `pid_namespace` (a pidfd) when that is valid.
   void launch(std::unique_ptr<Task> task, uint64_t flags, int cgroup, int pid_namespace,
+              const runtime::protocol::IdRange& ids,
               const std::function<void(const Channel&)>& body);
   void take_cgroup_files(Task& task, const runtime::protocol::CgroupEntry& cgroup, std::vector<Fd>& fds);
   Task* find(const std::string& id);

@@ -39,6 +39,22 @@ void set_attributes(const Channel& channel, int tree, const Step& step) {
     channel.fail("set the propagation of the mount at " + step.target, errno);
 }
 
+// Ids on the file system become those of the pod's user namespace: uid 0 of a file is the pod's root.
+void map_ids(const ChildContext& context, int tree, const Step& step) {
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(context.user_namespace);
+  // With what is mounted below it, or, where one of those cannot be mapped, alone.
+  if (::syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) == 0 ||
+      ::syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0)
+    return;
+  int error = errno;
+  if (step.idmapped == Step::IdMapped::required)
+    context.channel.fail("mount " + step.source + " at " + step.target +
+                             " for a pod with a user namespace: its file system cannot map ids on this kernel",
+                         error);
+}
+
 int pod_shm(const ChildContext& context) {
   int own = ::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
   if (own < 0 || ::setns(context.pause, CLONE_NEWNS) != 0)
@@ -71,6 +87,7 @@ std::vector<int> open_bind_sources(const protocol::StartContainer& spec, const C
       tree = context.fd(step.fd);
     }
     if (tree >= 0) set_attributes(context.channel, tree, step);
+    if (tree >= 0 && step.idmapped != Step::IdMapped::no) map_ids(context, tree, step);
     trees.push_back(tree);
   }
   return trees;

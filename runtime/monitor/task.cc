@@ -117,6 +117,7 @@ bool Task::read_report() {
   std::string rest(text + 1, static_cast<size_t>(n) - 1);
   switch (static_cast<Report>(text[0])) {
     case Report::ready: ready_ = true; return !early_ready;
+    case Report::moved: moved(rest, Fd(received_fd(message))); break;
     case Report::console: use_master(Fd(received_fd(message))); break;
     case Report::warning: warning_ = rest; break;
     case Report::program: program_missing_ = true; [[fallthrough]];
@@ -137,6 +138,21 @@ void Task::channel_ended() {
   started.started_at_ns = started_at_ns = now_ns();
   state = error_.empty() ? State::running : State::failed;
   owner_.on_started(*this, started);
+}
+
+// From now on the task is another child of the monitor, which waits to hear that this was understood. So does the old
+// one, so that its end is never taken for the task's.
+void Task::moved(const std::string& new_pid, Fd new_pidfd) {
+  pid = static_cast<pid_t>(::strtol(new_pid.c_str(), nullptr, 10));
+  pidfd = std::move(new_pidfd);
+  // Killed and reaped before it was known here.
+  if (::syscall(SYS_pidfd_send_signal, pidfd.get(), 0, nullptr, 0) != 0) pidfd.reset();
+  for (int i = 0; i < 2; ++i) ::send(channel_.get(), "g", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void Task::fail_preparation(std::string why) {
+  error_ = std::move(why);
+  signal(SIGKILL);
 }
 
 void Task::use_master(Fd master) {

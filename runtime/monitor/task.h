@@ -57,6 +57,9 @@ class Task final : public Watcher, public InputPump::Owner {
   // The clone has happened: the child's ends are closed, its channel is watched.
   void began(pid_t new_pid, Fd new_pidfd, Fd channel);
 
+  // What the monitor has to do for it could not be done: it ends before its program runs.
+  void fail_preparation(std::string why);
+
   std::string attach(Fd in, Fd out, Fd err);  // empty or why not
   void resize(uint16_t width, uint16_t height);
   void signal(int number);
@@ -73,6 +76,7 @@ class Task final : public Watcher, public InputPump::Owner {
   bool read_report();  // false at the end of the channel
   void channel_ended();
   void use_master(Fd master);
+  void moved(const std::string& new_pid, Fd new_pidfd);
   void record_exit();
   bool oom_killed();
 

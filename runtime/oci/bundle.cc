@@ -220,7 +220,7 @@ Result<void> add_devices(const json::object& linux, Bundle& out) {
     auto major_number = static_cast<unsigned>(number(d, "major")),
          minor_number = static_cast<unsigned>(number(d, "minor"));
     mode_t mode = static_cast<mode_t>(number(d, "fileMode", 0666)) & 07777;
-    spec.devices.push_back({text(d, "path"), mode | (type == "b" ? S_IFBLK : S_IFCHR),
+    spec.devices.push_back({text(d, "path"), "", mode | (type == "b" ? S_IFBLK : S_IFCHR),
                             makedev(major_number, minor_number), static_cast<uint32_t>(number(d, "uid")),
                             static_cast<uint32_t>(number(d, "gid"))});
     out.devices.push_back({type == "b" ? 'b' : 'c', major_number, minor_number, "rwm"});

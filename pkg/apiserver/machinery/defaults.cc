@@ -141,8 +141,14 @@ void default_pod_spec(json::object& spec, bool in_pod) {
     spec["serviceAccount"] = name;
   }
   if (json::array* volumes = children(spec, "volumes"))
-    for (json::value& v : *volumes)
-      if (v.is_object() && v.get_object().size() == 1) v.get_object()["emptyDir"] = json::object();
+    for (json::value& v : *volumes) {
+      if (!v.is_object()) continue;
+      if (v.get_object().size() == 1) v.get_object()["emptyDir"] = json::object();
+      json::object* image = child(v.get_object(), "image");
+      if (image == nullptr || !text(*image, "pullPolicy").empty()) continue;
+      std::string_view reference = text(*image, "reference");
+      (*image)["pullPolicy"] = json::key(reference.empty() ? std::string_view("IfNotPresent") : pull_policy(reference));
+    }
 }
 
 // Limits of the whole pod: what it requests is what its containers do, else the limit.

@@ -187,10 +187,41 @@ case_a_command_that_is_not_there_is_tried_again_with_back_off() {
   k delete pod typo --now
 }
 
+case_events_tell_the_story_in_order() {
+  busybox_pod story 'exec sleep 1000'
+  ready pod/story
+  same "$(k describe pod story | sed -n '/^Events:/,$p' | awk 'NR > 3 {print $2}' | xargs)" "Scheduled Pulled Created Started"
+  same "$(field pod/story '{.status.conditions[*].type}')" "PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled"
+  has "$(k describe node node1)" "Node node1 status is now: NodeReady"
+}
+
+case_what_is_missing_is_named_without_noise() {
+  k run envless --image=kcube.io/busybox:1 --overrides='{"spec":{"containers":[{"name":"main","image":"kcube.io/busybox:1","envFrom":[{"configMapRef":{"name":"missing"}}]}]}}'
+  k run fileless --image=kcube.io/busybox:1 --overrides='{"spec":{"containers":[{"name":"main","image":"kcube.io/busybox:1"}],"volumes":[{"name":"v","secret":{"secretName":"missing"}}]}}'
+  k run imageless --image=127.0.0.1:9/none:1
+  eventually 20 contains 'Error: configmap "missing" not found' k describe pod envless
+  eventually 20 contains 'MountVolume.SetUp failed for volume "v" : secret "missing" not found' k describe pod fileless
+  eventually 20 contains 'Failed to pull image "127.0.0.1:9/none:1": ' k describe pod imageless
+  eventually 20 contains 'Error: ErrImagePull' k describe pod imageless
+  eventually 20 contains 'imageless: ' kcube status
+  sleep 3  # it is tried again meanwhile
+  (($(k get events --field-selector involvedObject.name=envless,reason=Failed -o 'jsonpath={.items[0].count}') <= 3))
+  k delete pod envless fileless imageless --now
+}
+
+case_a_failed_probe_is_told_as_elsewhere() {
+  k run deaf --image=kcube.io/busybox:1 --overrides='{"spec":{"containers":[{"name":"main","image":"kcube.io/busybox:1","command":["sleep","1000"],"readinessProbe":{"httpGet":{"port":81},"periodSeconds":1}}]}}'
+  eventually 20 matching 'Readiness probe failed: Get "http://[0-9.]*:81/": dial tcp [0-9.]*:81: connect: connection refused' k describe pod deaf
+  k delete pod deaf --now
+}
+matching() { local pattern=$1 got; shift; got=$("$@" 2>&1) || true; grep -qE "$pattern" <<<"$got" || { echo "no /$pattern/ in: $got"; return 1; }; }
+
 case_a_crash_restarts_with_back_off() {
   busybox_pod crash 'echo run; exit 3'
   eventually 60 contains CrashLoopBackOff k get pod crash
   same "$(field pod/crash '{.status.containerStatuses[0].lastState.terminated.exitCode}')" 3
+  # The attempt that ended last is the last state, also while the next one waits.
+  eventually 20 matching '^(kcube:[^ ]+) \1$' field pod/crash '{.status.containerStatuses[0].lastState.terminated.containerID} {.status.containerStatuses[0].containerID}'
   has "$(k get events --field-selector involvedObject.name=crash)" "Back-off restarting failed container"
   has "$(k logs crash --previous)" run
   k delete pod crash --now

@@ -87,7 +87,8 @@ case_the_rest_of_the_verbs() {
   has "$(here --help)" "up"
   has "$(here up --help)" "--nodes"
   has "$(here runtime --help 2>&1 || true)" "create"
-  refused "" here nonsense
+  refused 'unknown verb "nonsense"' here nonsense
+  has "$(here kubectl --help)" "controls the Kubernetes cluster manager"
   refused "--name" here --name 'Bad Name' up
 }
 
@@ -138,11 +139,28 @@ case_more_nodes_on_the_same_machine() {
   local ip; for ip in $(kc get pods -l a=every -o 'jsonpath={.items[*].status.podIP}'); do has "$(on_host 1 curl -s -m 5 "http://$ip:8080")" "Hello from every-"; done
 }
 
+case_values_of_flags_are_checked_before_anything_starts() {
+  local flag
+  for flag in --cluster-cidr=nope --cluster-cidr=10.42.0.0/33 --service-cidr=10.0 --cluster-dns=10.43.0 --cluster-domain=a_b --node-name=Bad_Name --node-ip=300.1.1.1 \
+      --node-label=bad '--node-label=a b=c' --node-taint=k=v --https-listen-port=99999 --disable=nope '--tls-san=bad san'; do
+    refused "kcube: ${flag%%=*}" here --name odd up "$flag"
+  done
+  refused "overlap" here --name odd up --cluster-cidr 10.50.0.0/16 --service-cidr 10.50.0.0/20
+  refused "is not in --service-cidr" here --name odd up --cluster-dns 1.2.3.4
+  refused 'plugin "Nope" is unknown' here --name odd up --enable-admission-plugins Nope
+  # None of them is remembered.
+  here --name odd up --keep-context >/dev/null
+  here --name odd down --purge --grace 0 >/dev/null
+}
+
 case_down_leaves_nothing_and_keeps_the_data() {
   kc create configmap remembered
+  kc run cache --image=kcube.io/demo:1 --overrides='{"spec":{"containers":[{"name":"cache","image":"kcube.io/demo:1","volumeMounts":[{"name":"m","mountPath":"/m"}]}],"volumes":[{"name":"m","emptyDir":{"medium":"Memory"}}]}}'
+  kc wait --for=condition=Ready pod/cache --timeout=30s
   has "$(here down --grace 1)" "its data is in"
   nothing_is_left
   refused '"stopped"' here status -o json
+  refused 'is stopped: `kcube up` starts it' here kubectl get nodes
   here up >/dev/null
   kc get configmap remembered
   kc wait --for=condition=Available deployment/demo --timeout=60s

@@ -29,6 +29,14 @@ TEST(Defaults, FillAPod) {
   EXPECT_TRUE(pod.at("spec").at("volumes").at(0).at("emptyDir").is_object());
 }
 
+TEST(Defaults, PullImagesOfVolumesAsThoseOfContainers) {
+  json::value pod = defaulted("", "v1", "pods", R"({"spec":{"volumes":[{"name":"a","image":{"reference":"i:1"}},{"name":"b","image":{"reference":"i"}},
+    {"name":"c","image":{"reference":"i","pullPolicy":"Never"}},{"name":"d","image":{}}]}})");
+  std::string policies;
+  for (const json::value& v : pod.at("spec").at("volumes").as_array()) policies += std::string(json::get_string(v, {"image", "pullPolicy"})) + " ";
+  EXPECT_EQ(policies, "IfNotPresent Always Never IfNotPresent ");
+}
+
 TEST(Defaults, FillADeploymentButNotItsTemplatesRequests) {
   json::value d = defaulted("apps", "v1", "deployments", R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:1","resources":{"limits":{"cpu":"1"}}}]}}}})");
   EXPECT_EQ(json::get_int(d, {"spec", "replicas"}), 1);
