@@ -1,10 +1,10 @@
 #include "pkg/apiserver/machinery/admission_expressions.h"
 
-#include <map>
 #include <memory>
 #include <string>
 
 #include "pkg/base/strings.h"
+#include "pkg/cel/admission_types.h"
 #include "pkg/cel/authorizer.h"
 #include "pkg/cel/program.h"
 
@@ -35,46 +35,12 @@ bool is_json_patch(const cel::Type& type) {
   return type.kind() == cel::TypeKind::list && !type.parameters().empty() && type.parameters()[0]->kind() == cel::TypeKind::object;
 }
 
-// Fields by their own names: `request.namespace` is not written `request.__namespace__`, as in a schema it would be.
-class PlainFields final : public cel::Fields {
- public:
-  explicit PlainFields(std::initializer_list<std::pair<const char*, cel::TypeRef>> fields) {
-    for (const auto& [name, type] : fields) fields_.emplace(name, cel::Field{type, name});
-  }
-  const cel::Field* find(std::string_view name) const override {
-    auto it = fields_.find(name);
-    return it == fields_.end() ? nullptr : &it->second;
-  }
-  const cel::Field* find_json(std::string_view name) const override { return find(name); }
-
- private:
-  std::map<std::string, cel::Field, std::less<>> fields_;
-};
-
-cel::TypeRef object_type(const char* name, std::initializer_list<std::pair<const char*, cel::TypeRef>> fields) {
-  return cel::Type::object(name, std::make_shared<PlainFields>(fields));
-}
-
-// What an AdmissionRequest has, but for object and oldObject.
-const cel::TypeRef& request_type() {
-  static const cel::TypeRef type = [] {
-    const cel::TypeRef& text = cel::Type::string();
-    auto kind = object_type("kubernetes.GroupVersionKind", {{"group", text}, {"version", text}, {"kind", text}});
-    auto resource = object_type("kubernetes.GroupVersionResource", {{"group", text}, {"version", text}, {"resource", text}});
-    auto user = object_type("kubernetes.UserInfo", {{"username", text}, {"uid", text}, {"groups", cel::Type::list(text)}, {"extra", cel::Type::map(text, cel::Type::list(text))}});
-    return object_type("kubernetes.AdmissionRequest", {{"kind", kind}, {"resource", resource}, {"subResource", text}, {"requestKind", kind}, {"requestResource", resource},
-                                                       {"requestSubResource", text}, {"name", text}, {"namespace", text}, {"operation", text}, {"userInfo", user},
-                                                       {"dryRun", cel::Type::boolean()}, {"options", cel::Type::dyn()}});
-  }();
-  return type;
-}
-
 }  // namespace
 
 cel::Environment admission_environment(bool with_params) {
   cel::Environment environment;
   const cel::TypeRef& dyn = cel::Type::dyn();
-  environment.declare("object", dyn).declare("oldObject", dyn).declare("request", request_type()).declare("namespaceObject", dyn);
+  environment.declare("object", dyn).declare("oldObject", dyn).declare("request", cel::admission_request_type()).declare("namespaceObject", cel::namespace_object_type());
   environment.declare("authorizer", cel::authorizer_type()).declare("authorizer.requestResource", cel::resource_check_type());
   if (with_params) environment.declare("params", dyn);
   return environment;

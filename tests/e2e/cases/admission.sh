@@ -100,6 +100,26 @@ spec:
   k delete validatingadmissionpolicy typo
 }
 
+case_policies_are_checked_against_kinds_of_definitions() {
+  local definition='apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gauges.checked.kcube.io}
+spec: {group: checked.kcube.io, scope: Namespaced, names: {plural: gauges, kind: Gauge}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {SIZE: {type: integer}}}}}}}]}'
+  create "${definition/SIZE/size}"
+  k wait --for=condition=Established crd/gauges.checked.kcube.io
+  create 'apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: sizes}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [checked.kcube.io], apiVersions: [v1], operations: [CREATE], resources: [gauges]}]}
+  validations: [{expression: "object.spec.length <= 5"}]'
+  eventually 10 contains "checked.kcube.io/v1, Kind=Gauge: ERROR: <input>:1:12: undefined field 'length'" field validatingadmissionpolicy '{.status.typeChecking.expressionWarnings[0].warning}' sizes
+  k apply -f - <<<"${definition/SIZE/length}"
+  eventually 10 equals '' field validatingadmissionpolicy '{.status.typeChecking.expressionWarnings}' sizes
+  k delete validatingadmissionpolicy sizes
+  k delete crd gauges.checked.kcube.io
+}
+
 case_policies() {
   k create namespace judged; k create configmap limits -n judged --from-literal=max=3
   create 'apiVersion: admissionregistration.k8s.io/v1
