@@ -76,6 +76,7 @@ bool ResourceCache::events_after(uint64_t revision, std::vector<EventPtr>& out) 
 }
 
 void ResourceCache::load(std::string_view key, ObjectPtr object) {
+  bytes_ += object->bytes().size();
   objects_.emplace(key, std::move(object));
   count_.store(objects_.size(), std::memory_order_release);
 }
@@ -83,6 +84,7 @@ void ResourceCache::load(std::string_view key, ObjectPtr object) {
 void ResourceCache::clear(uint64_t revision) {
   std::unique_lock lock(mutex_);
   objects_.clear();
+  bytes_ = 0;
   window_.clear();
   window_start_ = revision;
   changed_.store(revision, std::memory_order_release);
@@ -97,6 +99,8 @@ EventPtr ResourceCache::apply(const store::Change& change, std::string_view key)
   std::unique_lock lock(mutex_);
   auto it = objects_.find(key);
   if (it != objects_.end()) event->before = it->second;
+  const uint64_t before = event->before ? event->before->bytes().size() : 0, now = change.removed ? 0 : event->object->bytes().size();
+  bytes_.fetch_add(now - before, std::memory_order_relaxed);
   if (change.removed) {
     event->type = Event::Type::deleted;
     if (it != objects_.end()) objects_.erase(it);

@@ -59,6 +59,8 @@ class ResourceCache {
   size_t size() const;
   // Whether this is the present state of that object.
   bool is_at(const api::Object& object) const;
+  // Of their JSON together, without a lock.
+  uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   // Without a lock.
   bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
   // Those of one namespace, in the order of their names.
@@ -81,6 +83,7 @@ class ResourceCache {
   uint64_t window_start_ = 0;                    // every event after this revision is in window_
   std::atomic<uint64_t> changed_{0};
   std::atomic<size_t> count_{0};
+  std::atomic<uint64_t> bytes_{0};
   mutable std::mutex snapshot_mutex_;
   mutable SnapshotPtr snapshot_;
 };

@@ -21,6 +21,7 @@ class ServiceAllocator;
 class Authorizer;
 class WebhookClient;
 class AdmissionControl;
+class ObservedResponder;
 namespace audit {
 class Record;
 }
@@ -60,6 +61,7 @@ struct Call {
   std::vector<machinery::Emptied> emptied;   // of the body, for what the rules say of it
   std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
 
+  ObservedResponder* observed = nullptr;                  // who measures the request; null for parts of this process
   std::shared_ptr<audit::Record> audit;                   // null when the request is not recorded
 
   void warn(std::string text) { warnings.push_back(std::move(text)); }

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/admission/control.h"
 #include "pkg/apiserver/output.h"
 #include "pkg/base/log.h"
 #include "pkg/base/strings.h"
@@ -96,21 +97,52 @@ void Diagnostics::write_objects(MetricsText& out) const {
     std::string name = cache->resource() + (cache->group().empty() ? "" : "." + cache->group());
     out.sample({{"resource", name}}, size);
   }
-  out.single("apiserver_watch_cache_resource_version", "gauge", "[ALPHA] Current resource version of watch cache broken by resource type. This is truncated to the 15 least significant digits.", static_cast<double>(s_.cache.revision()));
+  out.family("apiserver_resource_size_estimate_bytes", "gauge", "[ALPHA] Estimated size of stored objects in database. Estimate is based on sum of last observed sizes of serialized objects. In case of a fetching error, the value will be -1.");
+  for (const auto& [cache, size] : sizes) out.sample({{"group", cache->group()}, {"resource", cache->resource()}}, static_cast<double>(cache->bytes()));
+  out.family("apiserver_watch_cache_resource_version", "gauge", "[ALPHA] Current resource version of watch cache broken by resource type. This is truncated to the 15 least significant digits.");
+  const double revision = static_cast<double>(s_.cache.revision());
+  for (const auto& [cache, size] : sizes) out.sample({{"group", cache->group()}, {"resource", cache->resource()}}, revision);
+  out.family("apiserver_storage_size_bytes", "gauge", "[STABLE] Size of the storage database file physically allocated in bytes.");
+  out.sample({{"storage_cluster_id", "etcd-0"}}, static_cast<double>(s_.store.size_bytes()));
 }
 
-std::string Diagnostics::metrics() const {
-  MetricsText out;
-  out.single("apiserver_audit_event_total", "counter", "[ALPHA] Counter of audit events generated and sent to the audit backend.", static_cast<double>(s_.audit_events()));
-  if (s_.flow != nullptr) s_.flow->write_metrics(out);
-  s_.requests.write(out);
-  write_objects(out);
+// 1 for those that do not answer.
+void Diagnostics::write_api_services(MetricsText& out) const {
+  const ResourceCache* services = s_.cache.find("apiregistration.k8s.io", "apiservices");
+  if (services == nullptr) return;
+  out.family("aggregator_unavailable_apiservice", "gauge", "[ALPHA] Gauge of APIServices which are marked as unavailable broken down by APIService name.");
+  for (SnapshotPtr all = services->snapshot(); const ObjectPtr& service : all->objects) {
+    bool available = false;
+    for (const json::value& c : json::get_array(json::at(&service->value(), {"status", "conditions"})))
+      available |= json::get_string(c, {"type"}) == "Available" && json::get_string(c, {"status"}) == "True";
+    out.sample({{"name", service->name()}}, available ? 0 : 1);
+  }
+}
+
+void Diagnostics::write_version(MetricsText& out) const {
   auto [major, minor] = major_minor(s_.version);
   utsname machine{};
   ::uname(&machine);
   const std::string platform = std::string_view(machine.machine) == "aarch64" ? "linux/arm64" : "linux/amd64", version = s_.version + "+kcube";
   out.family("kubernetes_build_info", "gauge", "[BETA] A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.");
   out.sample({{"build_date", "2026-01-01T00:00:00Z"}, {"compiler", "g++"}, {"git_commit", ""}, {"git_tree_state", "clean"}, {"git_version", version}, {"go_version", ""}, {"major", major}, {"minor", minor}, {"platform", platform}}, 1);
+  out.family("kubernetes_feature_enabled", "gauge", "[BETA] This metric records the data about the stage and enablement of a k8s feature.");
+  out.sample({{"name", "CBORServingAndStorage"}, {"stage", "ALPHA"}}, s_.gates.cbor ? 1 : 0);
+  const std::string binary = s_.version.substr(1), emulated = major + "." + minor;
+  out.family("version_info", "gauge", "[ALPHA] Provides the compatibility version info of the component. The component label is the name of the component, usually kube, but is relevant for aggregated-apiservers.");
+  out.sample({{"binary", binary}, {"component", "kube"}, {"emulation", emulated}, {"min_compat", emulated}}, 1);
+}
+
+std::string Diagnostics::metrics() const {
+  MetricsText out;
+  write_api_services(out);
+  s_.admission.write_metrics(out);
+  out.single("apiserver_audit_event_total", "counter", "[ALPHA] Counter of audit events generated and sent to the audit backend.", static_cast<double>(s_.audit_events()));
+  if (s_.flow != nullptr) s_.flow->write_metrics(out);
+  s_.requests.write(out);
+  write_objects(out);
+  s_.services.write_metrics(out);
+  write_version(out);
   write_process_metrics(out);
   return out.take();
 }

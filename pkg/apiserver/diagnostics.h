@@ -12,10 +12,13 @@
 #include "pkg/apiserver/metrics/request_metrics.h"
 #include "pkg/apiserver/registry.h"
 #include "pkg/apiserver/security_options.h"
+#include "pkg/apiserver/service_allocator.h"
 #include "pkg/base/clock.h"
 #include "pkg/http/server.h"
 
 namespace kcube::apiserver {
+
+class AdmissionControl;
 
 class Diagnostics {
  public:
@@ -25,8 +28,12 @@ class Diagnostics {
     Clock& clock;
     const GatewayOptions& gateway;
     const RequestMetrics& requests;
+    const AdmissionControl& admission;
+    ServiceAllocator& services;
+    const store::Store& store;
     flowcontrol::FlowControl* flow;                   // null: switched off
     std::function<size_t()> audit_events;
+    FeatureGates gates;
     std::string version;                              // "v1.36.0"
   };
   explicit Diagnostics(Sources sources) : s_(std::move(sources)), started_(s_.clock.now()) {}
@@ -39,6 +46,8 @@ class Diagnostics {
   void statusz(const http::Request& request, http::Responder& responder) const;
   void flagz(const http::Request& request, http::Responder& responder) const;
   void write_objects(MetricsText& out) const;
+  void write_api_services(MetricsText& out) const;
+  void write_version(MetricsText& out) const;
 
   const Sources s_;
   const SystemTime started_;

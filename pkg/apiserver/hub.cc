@@ -84,6 +84,28 @@ void Hub::remove(WatchId id) {
   arrived_.notify_one();
 }
 
+size_t Hub::interested(const ResourceCache& cache, std::string_view ns, std::string_view name, size_t at_least) const {
+  if (count_.load(std::memory_order_relaxed) < at_least) return 0;
+  size_t count = 0;
+  std::lock_guard lock(scopes_mutex_);
+  auto add = [&](std::string scope) {
+    if (auto it = scopes_.find(std::pair(&cache, std::move(scope))); it != scopes_.end()) count += it->second;
+  };
+  add("");
+  if (!ns.empty()) add(std::string(ns) + "/");
+  if (!name.empty()) add(std::string(ns) + "/" + std::string(name));
+  return count;
+}
+
+void Hub::note_interest(const Watcher& w, int by) {
+  if (!w.node.empty()) return;
+  std::lock_guard lock(scopes_mutex_);
+  std::string scope = w.spec.ns.empty() && w.spec.name.empty() ? "" : w.spec.ns + "/" + w.spec.name;
+  auto it = scopes_.try_emplace({w.spec.cache, std::move(scope)}, 0).first;
+  it->second += static_cast<size_t>(by);
+  if (it->second == 0) scopes_.erase(it);
+}
+
 void Hub::end_watches(const ResourceCache& cache) {
   {
     std::lock_guard lock(mutex_);
@@ -212,6 +234,7 @@ void Hub::start_watcher(std::unique_ptr<Watcher> watcher) {
   }
   if (w.deadline != Clock::time_point::max()) deadlines_.emplace(w.deadline, w.id);
   bucket(index_[w.spec.cache], w).insert(&w);
+  note_interest(w, 1);
   watchers_.emplace(w.id, std::move(watcher));
   count_ = watchers_.size();
 }
@@ -297,6 +320,7 @@ void Hub::drop(WatchId id, bool end) {
     if (b->second.empty()) index.by_namespace.erase(b);
   }
   count_ = watchers_.size();
+  note_interest(*w, -1);
   if (end) w->receiver->end();
 }
 

@@ -93,6 +93,9 @@ class Hub {
   void remove(WatchId id);
   // Ends every watch of a resource: what it was started on has changed, and a client has to begin anew.
   void end_watches(const ResourceCache& cache);
+  // How many are told of a change to the object: those of the resource, its namespace and its name, but not those of pods
+  // by node. Any thread; nothing when there are fewer than `at_least` altogether, without a lock.
+  size_t interested(const ResourceCache& cache, std::string_view ns, std::string_view name, size_t at_least) const;
   size_t watchers() const { return count_.load(std::memory_order_relaxed); }
   // Nobody watches, nor has asked to: events need not be published, since who comes later reads them from the cache.
   bool idle() const { return interest_.load() == 0; }
@@ -130,6 +133,7 @@ class Hub {
   void send_bookmark(Watcher& watcher, bool initial_end, EncodedEvent& encoded);
   void drop(WatchId id, bool end);
   void tick();
+  void note_interest(const Watcher& watcher, int by);
   std::unordered_set<Watcher*>& bucket(Index& index, const Watcher& watcher);
   ObjectPtr departed(const Event& event);
 
@@ -144,6 +148,9 @@ class Hub {
   bool stopping_ = false;
   std::atomic<size_t> count_{0}, interest_{0};
   std::atomic<uint64_t> next_id_{1};
+
+  mutable std::mutex scopes_mutex_;
+  std::map<std::pair<const ResourceCache*, std::string>, size_t, std::less<>> scopes_;   // watchers by "", "ns/" and "ns/name"
 
   // Hub thread.
   uint64_t dispatched_ = 0;           // every event up to this revision has been handed out

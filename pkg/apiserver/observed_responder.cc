@@ -18,10 +18,7 @@ class ObservedStream final : public http::Stream, LongRunning {
   ObservedStream(std::unique_ptr<http::Stream> inner, RequestSeries& series, flowcontrol::Ticket ticket)
       : LongRunning(series), inner_(std::move(inner)), ticket_(std::move(ticket)), watch_(series.verb == "WATCH") {}
   bool write(std::shared_ptr<const std::string> piece) override {
-    if (watch_) {
-      count(series_.watch_events);
-      count(series_.watch_bytes, piece->size());
-    }
+    if (watch_) series_.watch_sizes.observe(static_cast<double>(piece->size()));
     return inner_->write(std::move(piece));
   }
   void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
@@ -56,6 +53,12 @@ ObservedResponder::~ObservedResponder() {
   if (!answered_) done(500, 0);
 }
 
+void ObservedResponder::hold(flowcontrol::Ticket ticket) {
+  ticket_ = std::move(ticket);
+  const flowcontrol::Execution& e = ticket_.execution();
+  if (e.started_seconds > e.arrived_seconds) exclude(std::chrono::nanoseconds(static_cast<int64_t>((e.started_seconds - e.arrived_seconds) * 1e9)));
+}
+
 void ObservedResponder::name_flow(http::Headers& headers) const {
   if (!ticket_) return;
   headers.add("X-Kubernetes-Pf-Flowschema-Uid", ticket_.schema_uid());
@@ -65,7 +68,9 @@ void ObservedResponder::name_flow(http::Headers& headers) const {
 void ObservedResponder::done(int status, uint64_t bytes) {
   answered_ = true;
   if (inflight_ != nullptr) inflight_->leave();
-  series_.answered(status, std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(), bytes);
+  const auto took = std::chrono::steady_clock::now() - start_;
+  auto seconds = [](std::chrono::nanoseconds t) { return std::chrono::duration<double>(t).count(); };
+  series_.answered(status, seconds(took), seconds(took - excluded_), bytes);
 }
 
 void ObservedResponder::respond(int status, http::Headers headers, std::string body) {

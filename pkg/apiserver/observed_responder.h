@@ -18,9 +18,13 @@ class ObservedResponder final : public http::Responder {
   ObservedResponder(std::unique_ptr<http::Responder> inner, RequestSeries& series, Peak* inflight);
   ~ObservedResponder() override;
   // From now on the ticket is this request's; its FlowSchema and level are named in the answer.
-  void hold(flowcontrol::Ticket ticket) { ticket_ = std::move(ticket); }
+  void hold(flowcontrol::Ticket ticket);
+  // Time that was not ours: the indicators leave it out.
+  void exclude(std::chrono::nanoseconds time) { excluded_ += time; }
+  // There was no seat.
+  void drop() { count(series_.dropped); }
 
-  const RequestSeries& series() const { return series_; }
+  RequestSeries& series() const { return series_; }
 
   void respond(int status, http::Headers headers, std::string body) override;
   void respond_shared(int status, http::Headers headers, std::vector<http::Slice> body) override;
@@ -37,6 +41,7 @@ class ObservedResponder final : public http::Responder {
   Peak* inflight_;
   flowcontrol::Ticket ticket_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::nanoseconds excluded_{0};
   bool answered_ = false;
 };
 

@@ -72,6 +72,8 @@ void respond_too_many(http::Responder& responder, int retry_after_seconds) {
   responder.respond(429, std::move(headers), "Too many requests, please try again later.\n");
 }
 
+double seconds_since(std::chrono::steady_clock::time_point then) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count(); }
+
 // What admission had to say goes along with the answer that comes now.
 void tell_audit(const Call& call) {
   if (call.audit)
@@ -180,14 +182,16 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
 }
 
 void Router::handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
+  const auto began = std::chrono::steady_clock::now();
   auto user = s_.authenticator.authenticate(request);
-  count(user ? s_.metrics.authenticated : s_.metrics.not_authenticated);
+  s_.metrics.authenticated(user ? &user->name : nullptr, seconds_since(began));
   Pending pending{&request, parse_request(request.method, request.path, request.query.flag("watch")), {}, nullptr, nullptr, nullptr};
   const RequestInfo& info = pending.info;
   if (info.is_resource) pending.resource = s_.core.registry.find(info.group, info.version, info.resource, info.subresource);
   if (s_.auditor != nullptr) pending.record = s_.auditor->begin(attributes_of(user ? *user : auth::User(), info, request), request, responder);
   const bool apply = info.verb == "patch" && request.headers.get("Content-Type").starts_with("application/apply-patch");
-  RequestSeries& series = s_.metrics.series(info, request.path, pending.resource != nullptr, apply);
+  RequestSeries& series = s_.metrics.series(info, request.path, pending.resource != nullptr, apply, request.query.get("dryRun") == "All");
+  if (series.mutating) series.bodies.observe(static_cast<double>(request.body.size()));
   pending.responder = std::make_unique<ObservedResponder>(std::move(responder), series, runs_long(info) ? nullptr : &s_.metrics.inflight(series.mutating));
   auto refuse = [&](const Status& status) { respond_status(*in_accepted_encoding(request, std::move(pending.responder), s_.gates), status); };
   if (!user) return refuse(user.error());
@@ -205,13 +209,17 @@ void Router::admit(Pending pending) {
   if (s_.flow == nullptr) {
     const bool mutating = pending.responder->series().mutating;
     const int limit = mutating ? s_.gateway.max_mutating_requests : s_.gateway.max_requests;
-    if (limit > 0 && s_.metrics.inflight(mutating).now() > limit && !pending.user.in_group("system:masters")) return respond_too_many(*pending.responder, 1);
+    if (limit > 0 && s_.metrics.inflight(mutating).now() > limit && !pending.user.in_group("system:masters")) {
+      pending.responder->drop();
+      return respond_too_many(*pending.responder, 1);
+    }
     return proceed(attributes, std::move(pending));
   }
-  const bool wide = pending.info.verb == "list" || pending.info.verb == "watch";
-  std::function<int(int)> width;
-  if (wide) width = [&](int widest) { return width_of(pending, widest); };
-  flowcontrol::Ticket ticket = s_.flow->begin(std::move(attributes), width);
+  static constexpr std::string_view kWrites[] = {"create", "update", "patch", "delete"};
+  std::function<flowcontrol::Work(int)> estimate;
+  if (pending.info.verb == "list" || pending.info.verb == "watch") estimate = [&](int widest) { return list_work(pending, widest); };
+  else if (std::ranges::find(kWrites, pending.info.verb) != std::end(kWrites)) estimate = [&](int widest) { return write_work(pending, widest); };
+  flowcontrol::Ticket ticket = s_.flow->begin(std::move(attributes), estimate);
   if (ticket.state() == flowcontrol::Execution::State::waiting) return park(std::move(ticket), std::move(pending));
   take_seat(std::move(ticket), std::move(pending));
 }
@@ -237,27 +245,48 @@ void Router::take_seat(flowcontrol::Ticket ticket, Pending pending) {
   const int retry_after = seated ? 0 : ticket.retry_after();
   pending.responder->hold(std::move(ticket));
   if (seated) return proceed(asked, std::move(pending));
+  pending.responder->drop();
   respond_too_many(*pending.responder, retry_after);
 }
 
-// Seats by what a list has to look at; a watch begins with a list when it wants what there is.
-int Router::width_of(const Pending& pending, int widest) const {
-  constexpr uint64_t kObjectsPerSeat = 100;
+// Seats by the bytes that a list answers with, as far as they are in memory for it at once; a watch begins with a list when
+// it wants what there is.
+flowcontrol::Work Router::list_work(const Pending& pending, int widest) const {
+  constexpr uint64_t kBytesPerSeat = 100'000, kMostBytes = 1'000'000;
   const http::Query& query = pending.request->query;
-  if (!pending.resource || pending.resource->cache == nullptr || !pending.info.name.empty()) return 1;
+  if (!pending.resource || pending.resource->cache == nullptr || !pending.info.name.empty()) return {};
   std::string_view version = query.get("resourceVersion");
-  if (pending.info.verb == "watch" && !query.flag("sendInitialEvents") && version != "0" && !version.empty()) return 1;
-  uint64_t objects = pending.resource->cache->size();
-  if (auto limit = parse_int<uint64_t>(query.get("limit")); limit && *limit > 0) objects = std::min(objects, *limit);
-  return std::clamp(static_cast<int>(std::min<uint64_t>((objects + kObjectsPerSeat - 1) / kObjectsPerSeat, 100)), 1, widest);
+  if (pending.info.verb == "watch" && !query.flag("sendInitialEvents") && version != "0" && !version.empty()) return {};
+  const uint64_t objects = pending.resource->cache->size();
+  uint64_t bytes = pending.resource->cache->bytes();
+  if (auto limit = parse_int<uint64_t>(query.get("limit")); limit && *limit > 0 && *limit < objects) bytes = bytes / objects * *limit;
+  return {.seats = std::clamp(static_cast<int>((std::min(bytes, kMostBytes) + kBytesPerSeat - 1) / kBytesPerSeat), 1, widest)};
+}
+
+// A write is told to all who watch its object: for ten of them a seat is taken for a moment after it. What would be wider
+// than allowed is narrower and longer.
+flowcontrol::Work Router::write_work(const Pending& pending, int widest) const {
+  constexpr size_t kWatchersPerSeat = 10;
+  constexpr double kSeconds = 0.005;
+  const RequestInfo& info = pending.info;
+  flowcontrol::Work work;
+  if (!pending.resource || pending.resource->cache == nullptr || info.subresource == "token") return work;
+  const ResourceCache& cache = *pending.resource->cache;
+  work.watchers = s_.hub.interested(cache, info.ns, info.name, kWatchersPerSeat) + s_.converting.interested(cache, info.ns, info.name, kWatchersPerSeat);
+  if (*work.watchers < kWatchersPerSeat) return work;
+  const size_t seats = (*work.watchers + kWatchersPerSeat - 1) / kWatchersPerSeat;
+  work.final_seats = static_cast<int>(std::min(seats, static_cast<size_t>(widest)));
+  work.additional_seconds = static_cast<double>(seats) * kSeconds / work.final_seats;
+  return work;
 }
 
 void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   const RequestInfo& info = pending.info;
   http::Request& request = *pending.request;
   ObservedResponder& responder = *pending.responder;
+  const auto began = std::chrono::steady_clock::now();
   auto authorized = authorize(attributes, pending.record.get());
-  count(authorized ? s_.metrics.allowed : s_.metrics.denied);
+  s_.metrics.authorized(authorized.has_value(), seconds_since(began));
   if (!authorized) return respond_status(*in_accepted_encoding(request, std::move(pending.responder), s_.gates), authorized.error());
   std::unique_ptr<http::Responder> answer = std::move(pending.responder);
   if (s_.aggregator.serve(pending.user, request, answer)) return;
@@ -275,6 +304,7 @@ void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   call.name = info.name;
   if (call.resource->is("", "endpoints")) call.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
   if (call.resource->is("", "componentstatuses")) call.warn("v1 ComponentStatus is deprecated in v1.19+");
+  call.observed = &responder;
   call.audit = std::move(pending.record);
   resource(std::move(call), info, request, std::move(answer));
 }

@@ -62,7 +62,8 @@ class Router {
   void park(flowcontrol::Ticket ticket, Pending pending);
   void take_seat(flowcontrol::Ticket ticket, Pending pending);
   void proceed(const auth::Attributes& attributes, Pending pending);
-  int width_of(const Pending& pending, int widest) const;
+  flowcontrol::Work list_work(const Pending& pending, int widest) const;
+  flowcontrol::Work write_work(const Pending& pending, int widest) const;
   static auth::Attributes attributes_of(const auth::User& user, const RequestInfo& info, const http::Request& request);
   Result<void> authorize(const auth::Attributes& attributes, audit::Record* record) const;
   Result<auth::User> impersonated(const auth::User& user, const http::Request& request) const;

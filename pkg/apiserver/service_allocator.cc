@@ -127,6 +127,7 @@ Result<uint32_t> ServiceAllocator::take_address(const std::string& wanted, const
     if (address <= base_ || address >= base_ + size_ - 1) return refuse("the provided network does not match the current range");
     auto [it, fresh] = addresses_.try_emplace(address, key);
     if (!fresh && it->second != key) return refuse("provided IP is already allocated");
+    if (fresh) count(chosen_);
     return address;
   }
   // The lower part of the range is for those that ask for an address by name.
@@ -136,9 +137,31 @@ Result<uint32_t> ServiceAllocator::take_address(const std::string& wanted, const
   uint32_t offset = static_cast<uint32_t>(random_u64() % span);
   for (uint32_t i = 0; i < size_ - 2; ++i) {
     uint32_t at = i < span ? reserved + (offset + i) % span : i - span;
-    if (addresses_.try_emplace(base_ + 1 + at, key).second) return base_ + 1 + at;
+    if (!addresses_.try_emplace(base_ + 1 + at, key).second) continue;
+    count(given_);
+    return base_ + 1 + at;
   }
+  count(failed_);
   return fail(Status::internal("failed to allocate a serviceIP: range is full"));
+}
+
+void ServiceAllocator::write_metrics(MetricsText& out) {
+  std::lock_guard lock(mutex_);
+  const double taken = static_cast<double>(addresses_.size()), ports = static_cast<double>(ports_.size());
+  const Labels range{{"cidr", cidr_}};
+  auto gauge = [&](const char* name, const char* help, const Labels& labels, double value) {
+    out.family(name, "gauge", help);
+    out.sample(labels, value);
+  };
+  gauge("kube_apiserver_clusterip_allocator_allocated_ips", "[ALPHA] Gauge measuring the number of allocated IPs for Services", range, taken);
+  out.family("kube_apiserver_clusterip_allocator_allocation_errors_total", "counter", "[ALPHA] Number of errors trying to allocate Cluster IPs");
+  out.sample({{"cidr", cidr_}, {"scope", "dynamic"}}, static_cast<double>(failed_.load()));
+  out.family("kube_apiserver_clusterip_allocator_allocation_total", "counter", "[ALPHA] Number of Cluster IPs allocations");
+  out.sample({{"cidr", cidr_}, {"scope", "dynamic"}}, static_cast<double>(given_.load()));
+  out.sample({{"cidr", cidr_}, {"scope", "static"}}, static_cast<double>(chosen_.load()));
+  gauge("kube_apiserver_clusterip_allocator_available_ips", "[ALPHA] Gauge measuring the number of available IPs for Services", range, size_ - 2 - taken);
+  gauge("kube_apiserver_nodeport_allocator_allocated_ports", "[ALPHA] Gauge measuring the number of allocated NodePorts for Services", {}, ports);
+  gauge("kube_apiserver_nodeport_allocator_available_ports", "[ALPHA] Gauge measuring the number of available NodePorts for Services", {}, last_port_ - first_port_ + 1 - ports);
 }
 
 Result<void> ServiceAllocator::assign_address(json::object& service, const json::object* old, const std::string& key, const std::string& name) {

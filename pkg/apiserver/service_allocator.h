@@ -11,6 +11,7 @@
 #include <string>
 
 #include "pkg/apiserver/cache.h"
+#include "pkg/base/metrics.h"
 
 namespace kcube::apiserver {
 
@@ -31,6 +32,8 @@ class ServiceAllocator {
   // Gives back what `service` has and `old` has not.
   void release(const json::object& service, const json::object* old, const std::string& key);
 
+  // How many addresses and ports are taken, and how they were.
+  void write_metrics(MetricsText& out);
   const std::string& cidr() const { return cidr_; }
   std::string first_address() const;
 
@@ -46,6 +49,7 @@ class ServiceAllocator {
   uint32_t base_ = 0, size_ = 0;
   uint16_t first_port_, last_port_;
   std::mutex mutex_;
+  Counter given_{0}, chosen_{0}, failed_{0};                               // addresses: of ours, the client's; neither
   std::map<uint32_t, std::string> addresses_;                              // to the service's key
   std::map<std::pair<std::string, uint16_t>, std::string> ports_;          // {protocol, port}
 };

@@ -8,10 +8,21 @@ namespace kcube {
 
 Histogram::Histogram(std::span<const double> bounds) : bounds_(bounds), counts_(std::make_unique<Counter[]>(bounds.size() + 1)) {}
 
-void Histogram::observe(double value) {
+void Histogram::observe(double value, uint64_t times) {
   size_t i = static_cast<size_t>(std::ranges::lower_bound(bounds_, value) - bounds_.begin());
-  count(counts_[i]);
-  sum_.fetch_add(value, std::memory_order_relaxed);
+  count(counts_[i], times);
+  sum_.fetch_add(value * static_cast<double>(times), std::memory_order_relaxed);
+}
+
+void Histogram::add(const Histogram& other) {
+  for (size_t i = 0; i <= bounds_.size(); ++i) count(counts_[i], other.bucket(i));
+  sum_.fetch_add(other.sum(), std::memory_order_relaxed);
+}
+
+void TimedHistogram::set(double now, double value) {
+  if (since_ != 0 && now > since_) histogram_.observe(value_, static_cast<uint64_t>((now - since_) * 1e9));
+  since_ = now;
+  value_ = value;
 }
 
 std::string metric_number(double value) {
@@ -65,5 +76,22 @@ void MetricsText::single(std::string_view name, std::string_view type, std::stri
   family(name, type, help);
   sample(value);
 }
+
+template <typename Metric>
+void Family<Metric>::write(MetricsText& out) const {
+  std::shared_lock lock(mutex_);
+  if (all_.empty()) return;
+  constexpr bool kHistogram = std::is_same_v<Metric, Histogram>;
+  out.family(name_, kHistogram ? "histogram" : "counter", help_);
+  for (const auto& [values, metric] : all_) {
+    Labels labels;
+    for (size_t i = 0; i < labels_.size(); ++i) labels.emplace_back(labels_[i], values[i]);
+    std::ranges::sort(labels);
+    if constexpr (kHistogram) out.histogram(labels, *metric);
+    else out.sample(labels, static_cast<double>(metric->load()));
+  }
+}
+template class Family<Counter>;
+template class Family<Histogram>;
 
 }  // namespace kcube

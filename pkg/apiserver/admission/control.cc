@@ -95,14 +95,18 @@ Result<void> AdmissionControl::configure(const AdmissionOptions& options) {
   plugins_.clear();
   for (const Row& row : kPlugins) {
     std::string_view name = row.plugin->name;
-    if ((row.by_default && !names(disable, name)) || names(enable, name)) plugins_.push_back(row.plugin);
+    if ((row.by_default && !names(disable, name)) || names(enable, name)) {
+      auto& times = times_[name];
+      if (!times) times = std::make_unique<AdmissionTimes>();
+      plugins_.push_back({row.plugin, times.get()});
+    }
   }
   if (auto done = read_configuration(options.configuration); !done) return done;
   return apply_configuration();
 }
 
 Result<void> AdmissionControl::apply_configuration() {
-  auto on = [&](const AdmissionPlugin& plugin) { return std::ranges::find(plugins_, &plugin) != plugins_.end(); };
+  auto on = [&](const AdmissionPlugin& plugin) { return std::ranges::find(plugins_, &plugin, &Active::plugin) != plugins_.end(); };
   auto wrong = [](std::string_view plugin, const Status& why) { return fail(why.with_context("admission configuration: " + std::string(plugin))); };
   if (const json::value* own = configuration("PodSecurity")) {
     auto settings = read_pod_security(*own);
@@ -142,6 +146,12 @@ Result<void> AdmissionControl::read_configuration(const std::string& text) {
     }
   }
   return {};
+}
+
+void AdmissionControl::write_metrics(MetricsText& out) const {
+  out.family("apiserver_admission_controller_admission_duration_seconds", "histogram", "[STABLE] Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).");
+  for (const auto& [name, times] : times_) times->write(out, name);
+  metrics_.write(out);
 }
 
 void AdmissionControl::stop() { calls_.stop(); }

@@ -16,6 +16,7 @@
 #include "pkg/apiserver/admission/quota_charges.h"
 #include "pkg/apiserver/admission/webhooks.h"
 #include "pkg/apiserver/apiserver.h"
+#include "pkg/apiserver/metrics/admission_metrics.h"
 #include "pkg/base/executor.h"
 
 namespace kcube::apiserver {
@@ -27,7 +28,13 @@ class AdmissionControl {
   Result<void> configure(const AdmissionOptions& options);
   void stop();
 
-  const std::vector<const AdmissionPlugin*>& plugins() const { return plugins_; }
+  struct Active {
+    const AdmissionPlugin* plugin;
+    AdmissionTimes* times;
+  };
+  const std::vector<Active>& plugins() const { return plugins_; }
+  AdmissionMetrics& metrics() { return metrics_; }
+  void write_metrics(MetricsText& out) const;
   // Null when there are none.
   std::shared_ptr<const Webhooks> mutating_webhooks() const { return mutating_.get(); }
   std::shared_ptr<const Webhooks> validating_webhooks() const { return validating_.get(); }
@@ -52,7 +59,9 @@ class AdmissionControl {
   Result<void> apply_configuration();
 
   Core& core_;
-  std::vector<const AdmissionPlugin*> plugins_;
+  std::vector<Active> plugins_;
+  std::map<std::string_view, std::unique_ptr<AdmissionTimes>> times_;   // of the plugins, by name
+  AdmissionMetrics metrics_;
   std::map<std::string, json::value, std::less<>> configurations_;
   std::unique_ptr<EventRates> event_rates_;
   std::unique_ptr<ImagePolicy> image_policy_;

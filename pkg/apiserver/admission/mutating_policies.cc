@@ -64,7 +64,9 @@ Result<void> run(const AdmissionPolicy& policy, const PolicyBinding& binding, co
       if (!holds) return fail(holds.error());
       if (!*holds) return {};
     }
+    const auto began = std::chrono::steady_clock::now();
     auto changed = mutated(m, scope, as, budget);
+    a.core.admission.metrics().mutated(policy.name, binding.name, !changed, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
     if (!changed) {
       refuse(a, policy, binding, changed.error().message(), refusal);
       continue;

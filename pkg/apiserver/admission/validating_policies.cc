@@ -30,11 +30,24 @@ std::string message_of(const Validation& v, Scope& scope, uint64_t& budget) {
   return "failed expression: " + std::string(trim(v.expression.source));
 }
 
+// Counts what one expression came to, by what the binding makes of it.
+void note(const AdmissionPolicy& policy, const PolicyBinding& binding, const Admission& a, bool held, bool error, std::chrono::steady_clock::time_point began) {
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  AdmissionMetrics& metrics = a.core.admission.metrics();
+  auto judged = [&](std::string_view action) { metrics.judged(policy.name, binding.name, error, action, seconds); };
+  if (held) return judged("allow");
+  if (binding.deny) judged("deny");
+  if (binding.audit) judged("audit");
+  if (binding.warn) judged("warn");
+}
+
 // What the policy's expressions have against the request, with one set of parameters.
 void judge(const AdmissionPolicy& policy, const PolicyBinding& binding, Scope& scope, Admission& a, std::vector<Refusal>& out) {
   uint64_t budget = cel::kBudget;
   for (const Validation& v : policy.validations) {
+    const auto began = std::chrono::steady_clock::now();
     auto value = scope.evaluate(v.expression, budget);
+    note(policy, binding, a, value ? value->is_true() : policy.ignore_failures, !value, began);
     if (!value) {
       if (!policy.ignore_failures) out.push_back({&policy, &binding, value.error().message(), ""});
     } else if (!value->is_true()) {

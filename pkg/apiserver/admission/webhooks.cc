@@ -6,6 +6,7 @@
 #include "pkg/api/errors.h"
 #include "pkg/apiserver/admission/admission_review.h"
 #include "pkg/apiserver/admission/control.h"
+#include "pkg/apiserver/observed_responder.h"
 #include "pkg/apiserver/machinery/admission_expressions.h"
 #include "pkg/apiserver/machinery/patch.h"
 #include "pkg/apiserver/webhook_client.h"
@@ -51,7 +52,7 @@ Status denial_of(const Webhook& hook, const Status& said) {
   return out;
 }
 
-Outcome call(const Admission& a, const Webhook& hook, const Resource& as, bool mutating) {
+Outcome ask(const Admission& a, const Webhook& hook, const Resource& as, bool mutating) {
   if (a.call.dry_run && hook.side_effects)
     return {Outcome::Kind::refused, Status::bad_request("admission webhook \"" + hook.name + "\" does not support dry run"), {}};
   if (!hook.knows_v1) return failed(hook, "webhook does not accept known AdmissionReview versions (v1)");
@@ -65,6 +66,20 @@ Outcome call(const Admission& a, const Webhook& hook, const Resource& as, bool m
   if (answer->allowed) return {Outcome::Kind::allowed, Status(0, "", ""), std::move(*answer)};
   Status denial = denial_of(hook, answer->denial);
   return {Outcome::Kind::denied, std::move(denial), std::move(*answer)};
+}
+
+Outcome call(const Admission& a, const Webhook& hook, const Resource& as, bool mutating) {
+  const auto began = std::chrono::steady_clock::now();
+  Outcome outcome = ask(a, hook, as, mutating);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  const char* type = mutating ? "admit" : "validating";
+  AdmissionMetrics& metrics = a.core.admission.metrics();
+  using Kind = Outcome::Kind;
+  const bool rejected = outcome.kind != Kind::allowed && !(outcome.kind == Kind::failed && hook.ignore_failures);
+  const int code = outcome.kind == Kind::allowed ? 200 : outcome.kind == Kind::refused ? 0 : outcome.status.code();
+  metrics.called(hook.name, type, a.operation, rejected, outcome.kind == Kind::failed ? "calling_webhook_error" : outcome.kind == Kind::refused ? "apiserver_internal_error" : "", code, seconds);
+  if (outcome.kind == Kind::failed && hook.ignore_failures) metrics.failed_open(hook.name, type);
+  return outcome;
 }
 
 Status internal_error(const std::string& why) {
@@ -124,9 +139,23 @@ Result<const Resource*> concerned(const Webhook& hook, const Admission& a) {
   return *holds ? *as : nullptr;
 }
 
+// The time of webhooks is none of ours: the request's indicators leave it out.
+class Outside {
+ public:
+  explicit Outside(const Admission& a) : observed_(a.call.observed) {}
+  ~Outside() {
+    if (observed_ != nullptr) observed_->exclude(std::chrono::steady_clock::now() - began_);
+  }
+
+ private:
+  ObservedResponder* const observed_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+};
+
 Result<void> mutate_by_webhooks(Admission& a) {
   auto hooks = a.core.admission.mutating_webhooks();
   if (!hooks || exempt(a)) return {};
+  Outside outside(a);
   Reinvocation& rounds = *a.rounds;
   auto require_others = [&] {
     rounds.due.insert(rounds.invoked.begin(), rounds.invoked.end());
@@ -188,6 +217,7 @@ Result<void> validate_by_webhooks(Admission& a) {
     if (*as != nullptr) due.push_back({&hook, *as, {}});
   }
   if (due.empty()) return {};
+  Outside outside(a);
   call_all(a, due);
   Result<void> verdict;
   for (size_t i = 0; i < due.size(); ++i) {

@@ -118,7 +118,7 @@ void FlowControl::configure(const std::vector<json::value>& schemas, const std::
 
 // --- Requests ---
 
-Ticket FlowControl::begin(auth::Attributes request, const std::function<int(int)>& width) {
+Ticket FlowControl::begin(auth::Attributes request, const std::function<Work(int)>& estimate) {
   auto configuration = configuration_.load();
   auto entry = std::ranges::find_if(*configuration, [&](const Entry& e) { return e.schema->matches(request); });
   if (entry == configuration->end()) --entry;   // what catches all
@@ -127,7 +127,10 @@ Ticket FlowControl::begin(auth::Attributes request, const std::function<int(int)
   e->level = entry->level;
   e->stats = entry->stats;
   e->attributes = std::move(request);
-  if (width) e->seats = width(entry->level->widest());
+  if (estimate) {
+    e->work = estimate(entry->level->widest());
+    e->seats = e->work.widest();
+  }
   e->arrived = clock_.now();
   e->arrived_seconds = seconds();
   uint64_t flow = mixed(entry->seed ^ stable_hash(entry->schema->flow_of(e->attributes)));
@@ -161,6 +164,15 @@ void FlowControl::cancel(const std::weak_ptr<Execution>& id) {
 
 void FlowControl::finish(const ExecutionPtr& e) {
   if (e->state != Execution::State::running) return;
+  if (!e->level->linger(e, seconds())) return release(e);
+  // Its watchers are still being told.
+  clock_.schedule(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(e->work.additional_seconds)), [anchor = anchor_, e] {
+    std::lock_guard lock(anchor->mutex);
+    if (anchor->owner != nullptr) anchor->owner->release(e);
+  });
+}
+
+void FlowControl::release(const ExecutionPtr& e) {
   std::vector<ExecutionPtr> run;
   e->level->finish(e, seconds(), clock_.now(), run);
   if (!run.empty()) resume_all(run);
@@ -218,7 +230,7 @@ void FlowControl::end_period() {
 std::vector<FlowControl::LevelView> FlowControl::levels() const {
   std::lock_guard lock(mutex_);
   std::vector<LevelView> out;
-  for (const auto& [name, level] : levels_) out.push_back({name, level->view()});
+  for (const auto& [name, level] : levels_) out.push_back({name, level->view(seconds())});
   return out;
 }
 

@@ -62,8 +62,8 @@ class FlowControl {
   // Everything that is stored of these kinds; what is mandatory is there anyway.
   void configure(const std::vector<json::value>& schemas, const std::vector<json::value>& levels);
 
-  // Decides. `width` says how many seats the request takes at a level that allows as many as its argument.
-  Ticket begin(auth::Attributes request, const std::function<int(int widest)>& width);
+  // Decides. `estimate` says what the request takes at a level that allows as many seats as its argument; null: one seat.
+  Ticket begin(auth::Attributes request, const std::function<Work(int widest)>& estimate);
   // Of a ticket that waits: `resume` gets it back on a thread of `run`, running or refused. `wait` is how long at most,
   // 0 for the usual.
   void park(Ticket ticket, std::chrono::milliseconds wait, std::function<void(Ticket)> resume);
@@ -103,6 +103,7 @@ class FlowControl {
   };
   double seconds() const;
   void finish(const ExecutionPtr& e);
+  void release(const ExecutionPtr& e);
   void resume_all(std::vector<ExecutionPtr>& executions);
   void drop(const ExecutionPtr& e, Refusal why);
   void begin_periods();

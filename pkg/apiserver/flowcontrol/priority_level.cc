@@ -9,11 +9,16 @@ namespace {
 
 // What a request is thought to take until it has shown what it takes.
 constexpr double kGuessSeconds = 0.003;
-constexpr int kMostSeats = 10, kMostRetryAfter = 32;
+constexpr int kMostSeats = 10, kMostRetryAfter = 32, kWidestPercent = 15;
 constexpr int kMostHand = 64;
 
 constexpr double kWaitBounds[] = {0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30};
 constexpr double kSeatBounds[] = {1, 2, 4, 8, 16, 32, 64, 100};
+constexpr double kWatcherBounds[] = {0, 1, 10, 100, 1000, 10000};
+constexpr double kQueueBounds[] = {0, 10, 25, 50, 100, 250, 500, 1000};
+constexpr double kDemandBounds[] = {0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.7, 2, 2.8, 4, 6};
+constexpr double kSeatUseBounds[] = {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1};
+constexpr double kRequestUseBounds[] = {0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 1};
 
 }  // namespace
 
@@ -28,7 +33,9 @@ std::string_view refusal_name(Refusal refusal) {
   return "";
 }
 
-FlowStats::FlowStats() : wait_executed(kWaitBounds), wait_refused(kWaitBounds), execution(kWaitBounds), watch_execution(kWaitBounds), seats(kSeatBounds) {}
+FlowStats::FlowStats() : wait_executed(kWaitBounds), wait_refused(kWaitBounds), execution(kWaitBounds), watch_execution(kWaitBounds), seats(kSeatBounds), watchers(kWatcherBounds), queue_length(kQueueBounds) {}
+
+LevelUse::LevelUse() : demand(kDemandBounds), seats(kSeatUseBounds), executing(kRequestUseBounds), waiting(kRequestUseBounds) {}
 
 void PriorityLevel::configure(const PriorityLevelSpec& spec, const SeatLimits& limits, double now, std::vector<ExecutionPtr>& run) {
   std::lock_guard lock(mutex_);
@@ -101,7 +108,7 @@ void PriorityLevel::run(const ExecutionPtr& e, double now, SystemTime time) {
     }
     ++queue.executing;
     queue.seats += e->seats;
-    queue.next += e->seats * kGuessSeconds;
+    queue.next += e->seats * kGuessSeconds + e->work.final_seats * e->work.additional_seconds;
   }
   e->state = Execution::State::running;
   e->started = time == SystemTime() ? std::chrono::system_clock::now() : time;
@@ -114,6 +121,7 @@ void PriorityLevel::run(const ExecutionPtr& e, double now, SystemTime time) {
   e->stats->executing.fetch_add(1, std::memory_order_relaxed);
   e->stats->executing_seats.fetch_add(e->seats, std::memory_order_relaxed);
   e->stats->seats.observe(e->seats);
+  if (e->work.watchers) e->stats->watchers.observe(static_cast<double>(*e->work.watchers));
   if (!spec_.exempt) e->stats->wait_executed.observe(now - e->arrived_seconds);
 }
 
@@ -139,6 +147,7 @@ void PriorityLevel::start(const ExecutionPtr& e, uint64_t flow, double now, Syst
   e->queue = choose_queue(flow);
   Queue& queue = queues_[static_cast<size_t>(e->queue)];
   if (waiting_ == 0 && seats_in_use_ < limit_ && fits(e->seats)) {
+    e->stats->queue_length.observe(0);
     run(e, now, time);
   } else if (queue.waiting.size() >= static_cast<size_t>(spec_.queue_length_limit)) {
     refuse(e, Refusal::queue_full, now);
@@ -152,6 +161,7 @@ void PriorityLevel::start(const ExecutionPtr& e, uint64_t flow, double now, Syst
     queue.waiting_seats += e->seats;
     waiting_seats_ += e->seats;
     ++waiting_;
+    e->stats->queue_length.observe(static_cast<double>(queue.waiting.size()));
     e->stats->waiting.fetch_add(1, std::memory_order_relaxed);
     e->stats->waiting_seats.fetch_add(e->seats, std::memory_order_relaxed);
   }
@@ -189,6 +199,16 @@ void PriorityLevel::dispatch(double now, SystemTime time, std::vector<ExecutionP
   note_demand(now);
 }
 
+bool PriorityLevel::linger(const ExecutionPtr& e, double now) {
+  if (e->work.additional_seconds <= 0) return false;
+  std::lock_guard lock(mutex_);
+  if (e->state != Execution::State::running || spec_.exempt) return false;
+  e->ended_seconds = now;
+  ++lingering_;
+  note_demand(now);
+  return true;
+}
+
 void PriorityLevel::finish(const ExecutionPtr& e, double now, SystemTime time, std::vector<ExecutionPtr>& out) {
   std::lock_guard lock(mutex_);
   if (e->state != Execution::State::running) return;
@@ -196,7 +216,9 @@ void PriorityLevel::finish(const ExecutionPtr& e, double now, SystemTime time, s
   e->state = Execution::State::done;
   running_.erase(e->position);
   seats_in_use_ -= e->seats;
-  const double took = now - e->started_seconds;
+  const bool lingered = e->ended_seconds > 0;
+  if (lingered) --lingering_;
+  const double took = (lingered ? e->ended_seconds : now) - e->started_seconds;
   if (e->queue >= 0) {
     Queue& queue = queues_[static_cast<size_t>(e->queue)];
     --queue.executing;
@@ -265,15 +287,28 @@ bool PriorityLevel::idle() const {
   return running_.empty() && waiting_ == 0;
 }
 
+// So that it finds its seats: at most this part of the level, and room for every queue of a hand.
 int PriorityLevel::widest() const {
   std::lock_guard lock(mutex_);
-  return spec_.exempt ? 1 : std::clamp(limits_.nominal * 15 / 100, 1, kMostSeats);
+  if (spec_.exempt || spec_.queues == 0) return kMostSeats;
+  return std::clamp(std::min((limits_.nominal * kWidestPercent + 99) / 100, limits_.nominal / std::max(1, spec_.hand_size)), 1, kMostSeats);
 }
 
-PriorityLevel::View PriorityLevel::view() const {
+void PriorityLevel::note_demand(double now) {
+  const int demand = seats_in_use_ + waiting_seats_;
+  const double nominal = std::max(1, limits_.nominal);
+  demand_.set(now, demand);
+  use_->demand.set(now, demand / nominal);
+  use_->seats.set(now, seats_in_use_ / nominal);
+  use_->executing.set(now, static_cast<double>(running_.size() - lingering_) / nominal);
+  if (spec_.queues > 0) use_->waiting.set(now, static_cast<double>(waiting_) / std::max(1, spec_.queues * spec_.queue_length_limit));
+}
+
+PriorityLevel::View PriorityLevel::view(double now) {
   std::lock_guard lock(mutex_);
+  note_demand(now);
   View v{spec_.uid, spec_.exempt, quiescing_, limits_, limit_, target_, virtual_, demand_.last(), active_queues_, waiting_, running_.size(), seats_in_use_,
-         dispatched_, refused_, timed_out_, cancelled_, {}, {}};
+         dispatched_, refused_, timed_out_, cancelled_, {}, use_, {}};
   for (const Queue& queue : queues_) {
     QueueView& q = v.queues.emplace_back(QueueView{queue.waiting.size(), queue.executing, queue.seats, queue.waiting_seats, 0, queue.next, 0});
     for (const ExecutionPtr& e : queue.waiting) q.widest = std::max(q.widest, e->seats);

@@ -6,11 +6,13 @@
 // Source: the Kubernetes docs on API Priority and Fairness (KEP 1040).
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,12 +27,27 @@ class PriorityLevel;
 enum class Refusal { none, concurrency_limit, queue_full, time_out, cancelled };
 std::string_view refusal_name(Refusal refusal);   // "queue-full", as metrics have it
 
+// What a request is thought to take: seats while it runs, and more of them for a time after it, in which its watchers get
+// what it wrote.
+struct Work {
+  int seats = 1, final_seats = 0;
+  double additional_seconds = 0;                   // with the final seats
+  std::optional<size_t> watchers;                  // that were counted for it
+  int widest() const { return std::max(seats, final_seats); }
+};
+
 // What is counted of one FlowSchema at one level.
 struct FlowStats {
   FlowStats();
   Counter dispatched{0}, refused[5] = {};          // by Refusal
   std::atomic<int64_t> executing{0}, executing_seats{0}, waiting{0}, waiting_seats{0};
-  Histogram wait_executed, wait_refused, execution, watch_execution, seats;
+  Histogram wait_executed, wait_refused, execution, watch_execution, seats, watchers, queue_length;
+};
+
+// How much of a level was in use, over time.
+struct LevelUse {
+  LevelUse();
+  TimedHistogram demand, seats, executing, waiting;   // the latter three as parts of what there may be
 };
 
 // One request on its way through a level. Guarded by the level's mutex, but for what is fixed before.
@@ -41,7 +58,8 @@ struct Execution {
   std::shared_ptr<PriorityLevel> level;
   FlowStats* stats = nullptr;
   auth::Attributes attributes;
-  int seats = 1;
+  Work work;
+  int seats = 1;                                              // that it takes while it runs: the most it will need
   SystemTime arrived;
   double arrived_seconds = 0;
   // Of the level.
@@ -49,7 +67,7 @@ struct Execution {
   Refusal refusal = Refusal::none;
   int queue = -1;
   SystemTime started{};
-  double started_seconds = 0;
+  double started_seconds = 0, ended_seconds = 0;              // ended: it lingers on its final seats
   std::list<std::shared_ptr<Execution>>::iterator position;   // in its queue, or among what runs
   std::function<void()> resume;                               // of one that was parked
 };
@@ -70,7 +88,9 @@ class PriorityLevel {
   void start(const ExecutionPtr& e, uint64_t flow, double now, SystemTime time);
   // A waiting request is told by `resume` when it may run or was refused; returns false when that is so already.
   bool park(const ExecutionPtr& e, std::function<void()> resume);
-  // The end of one that ran. `run` gets who may go now.
+  // The end of one that ran, but for its final seats. True when it has some: then finish() comes later.
+  bool linger(const ExecutionPtr& e, double now);
+  // The end of one that ran or lingered. `run` gets who may go now.
   void finish(const ExecutionPtr& e, double now, SystemTime time, std::vector<ExecutionPtr>& run);
   // Takes one that waits out again; its `resume`, or null when it does not wait.
   std::function<void()> drop(const ExecutionPtr& e, Refusal why, double now);
@@ -98,9 +118,10 @@ class PriorityLevel {
     int seats_in_use = 0;
     uint64_t dispatched = 0, refused = 0, timed_out = 0, cancelled = 0;
     std::vector<QueueView> queues;
+    std::shared_ptr<const LevelUse> use;            // until now
     std::vector<ExecutionPtr> requests;             // those that wait in the order of queues, then those that run
   };
-  View view() const;
+  View view(double now);
   bool idle() const;
   // The width of the widest request that makes sense here.
   int widest() const;
@@ -118,7 +139,7 @@ class PriorityLevel {
   void run(const ExecutionPtr& e, double now, SystemTime time);
   void dispatch(double now, SystemTime time, std::vector<ExecutionPtr>& out);
   void refuse(const ExecutionPtr& e, Refusal why, double now);
-  void note_demand(double now) { demand_.set(now, seats_in_use_ + waiting_seats_); }
+  void note_demand(double now);
 
   const std::string name_;
   mutable std::mutex mutex_;
@@ -131,8 +152,10 @@ class PriorityLevel {
   std::list<ExecutionPtr> running_;
   size_t waiting_ = 0, next_queue_ = 0, active_queues_ = 0;
   int seats_in_use_ = 0, waiting_seats_ = 0;
+  size_t lingering_ = 0;                            // of those that run
   double virtual_ = 0, advanced_ = 0;
   DemandMeter demand_;
+  const std::shared_ptr<LevelUse> use_ = std::make_shared<LevelUse>();
   uint64_t dispatched_ = 0, refused_ = 0, timed_out_ = 0, cancelled_ = 0;
   // For retry_after().
   uint64_t refused_lately_ = 0;

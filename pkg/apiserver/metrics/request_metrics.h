@@ -21,12 +21,14 @@ namespace kcube::apiserver {
 // Requests of one kind: what they ask for, to what, in which scope.
 struct RequestSeries {
   RequestSeries();
-  std::string verb, group, version, resource, subresource, scope, component;
+  std::string verb, group, version, resource, subresource, scope, component, dry_run;
   bool mutating = false;
-  Histogram duration, sizes;
+  // indicators: without the time that flow control and webhooks took.
+  Histogram duration, indicators, sizes, bodies, watch_sizes;
   std::atomic<int64_t> long_running{0};
-  Counter watch_events{0}, watch_bytes{0};
-  void answered(int code, double seconds, uint64_t bytes);
+  Counter dropped{0};                  // refused with 429 since too much is going on
+  void answered(int code, double seconds, double indicated_seconds, uint64_t bytes);
+  bool done() const { return codes_[0].requests > 0; }
 
  private:
   friend class RequestMetrics;
@@ -52,19 +54,29 @@ class Peak {
 
 class RequestMetrics {
  public:
+  RequestMetrics();
   // `known` says that there is such a resource: names that clients made up are not kept.
-  RequestSeries& series(const RequestInfo& info, std::string_view path, bool known, bool apply);
+  RequestSeries& series(const RequestInfo& info, std::string_view path, bool known, bool apply, bool dry_run);
   Peak& inflight(bool mutating) { return inflight_[mutating ? 1 : 0]; }
-  Counter authenticated{0}, not_authenticated{0}, allowed{0}, denied{0};
+  // Who: names that clients may choose are not kept.
+  void authenticated(const std::string* user, double seconds);
+  void authorized(bool allowed, double seconds);
   void write(MetricsText& out) const;
 
  private:
-  RequestSeries& find(const std::string& key, const RequestInfo& info, std::string_view path, bool known, bool apply);
+  RequestSeries& find(const std::string& key, const RequestInfo& info, std::string_view path, bool known, bool apply, bool dry_run);
+  void write_merged(MetricsText& out, Labels (*labels)(const RequestSeries&), Histogram RequestSeries::* member, bool (*wanted)(const RequestSeries&)) const;
+  void write_requests(MetricsText& out) const;
+  void write_watches(MetricsText& out) const;
+  void write_identities(MetricsText& out) const;
   const uint64_t id_ = ++made_;
   static inline std::atomic<uint64_t> made_{0};
   mutable std::shared_mutex mutex_;
   std::map<std::string, std::unique_ptr<RequestSeries>> all_;
   Peak inflight_[2];
+  Counter authentications_[2] = {}, authorizations_[2] = {};          // failed, succeeded
+  Histogram authentication_seconds_[2], authorization_seconds_[2];
+  Family<Counter> users_;
 };
 
 }  // namespace kcube::apiserver

@@ -26,12 +26,13 @@ class FlowControlTest : public testing::Test {
     use(R"("nominalConcurrencyShares":10,"limitResponse":{"type":"Queue","queuing":{"queues":)" + std::to_string(queues) + R"(,"handSize":)" + std::to_string(hand) +
             R"(,"queueLengthLimit":)" + std::to_string(length) + "}}", seats);
   }
-  Ticket begin(std::string user, int width = 1) {
+  Ticket begin(std::string user, int width = 1) { return begin(std::move(user), Work{.seats = width}); }
+  Ticket begin(std::string user, Work work) {
     auth::Attributes a;
     a.user.name = std::move(user);
     a.verb = "get";
     a.resource = "pods";
-    return flow_->begin(std::move(a), [width](int) { return width; });
+    return flow_->begin(std::move(a), [work](int) { return work; });
   }
   // Parks it; what it comes back as is in states_.
   std::weak_ptr<Execution> park(Ticket ticket, const std::string& name, std::chrono::milliseconds wait = std::chrono::milliseconds(0)) {
@@ -171,6 +172,37 @@ TEST_F(FlowControlTest, WideRequestsTakeSeveralSeats) {
   EXPECT_EQ(one.state(), State::running);
   EXPECT_EQ(two.state(), State::waiting);
   EXPECT_EQ(level().seats_in_use, 4);
+}
+
+TEST_F(FlowControlTest, SeatsForWatchersAreKeptForAWhileAfterTheRequest) {
+  queues(8, 2, 10, 4);
+  Ticket write = begin("ann", Work{.seats = 1, .final_seats = 3, .additional_seconds = 0.05, .watchers = 30}), other = begin("bob"), waits = begin("cid");
+  EXPECT_EQ(write.execution().seats, 3);
+  EXPECT_EQ(waits.state(), State::waiting);
+  write.release();
+  EXPECT_EQ(level().seats_in_use, 4);
+  EXPECT_EQ(waits.state(), State::waiting);
+  clock_.advance(std::chrono::milliseconds(49));
+  EXPECT_EQ(waits.state(), State::waiting);
+  clock_.advance(std::chrono::milliseconds(2));
+  EXPECT_EQ(waits.state(), State::running);
+  EXPECT_EQ(level().seats_in_use, 2);
+}
+
+TEST_F(FlowControlTest, LingeringIsNoneOfTheExecution) {
+  queues(8, 2, 10, 4);
+  Ticket write = begin("ann", Work{.seats = 1, .final_seats = 2, .additional_seconds = 0.5, .watchers = 20});
+  clock_.advance(std::chrono::milliseconds(100));
+  write.release();
+  clock_.advance(std::chrono::seconds(1));
+  MetricsText out;
+  flow_->write_metrics(out);
+  std::string text = out.take();
+  EXPECT_NE(text.find("apiserver_flowcontrol_request_execution_seconds_sum{flow_schema=\"s\",priority_level=\"l\",type=\"regular\"} 0.1"), std::string::npos) << text;
+  EXPECT_NE(text.find("apiserver_flowcontrol_watch_count_samples_sum{flow_schema=\"s\",priority_level=\"l\"} 20\n"), std::string::npos);
+  EXPECT_NE(text.find("apiserver_flowcontrol_work_estimated_seats_sum{flow_schema=\"s\",priority_level=\"l\"} 2\n"), std::string::npos);
+  // Nothing of the seats for 0.5 of the 1.1 seconds.
+  EXPECT_NE(text.find("apiserver_flowcontrol_priority_level_seat_utilization_bucket{phase=\"executing\",priority_level=\"l\",le=\"0.4\"} 5e+08\n"), std::string::npos) << text;
 }
 
 TEST_F(FlowControlTest, WhatIsWiderThanTheLevelRunsAlone) {
