@@ -64,7 +64,7 @@ class ServerImpl final : public Server {
       http_hub_ = std::make_unique<Hub>("watch-http", cache_, core_.store);
       converting_hub_ = std::make_unique<Hub>("watch-convert", cache_, core_.store);
     }
-    local_ = make_local_backend(engine_, *reviews_, *local_hub_);
+    local_ = make_local_backend(engine_, *reviews_, *local_hub_, auditor_.get());
     diagnostics_ = std::make_unique<Diagnostics>(Diagnostics::Sources{registry_, cache_, core_.clock, gateway(), metrics_, admission_, allocator_, core_.store, flow_.get(), [this] { return auditor_ ? auditor_->events() : 0; }, options_.security.gates, options_.version});
     router_ = std::make_unique<Router>(Services{core_, engine_, *http_hub_, *converting_hub_, *reviews_, connector_, aggregator_, *authenticator_, authorizer_, *documents_, auditor_.get(), metrics_, flow_.get(), gateway(), *diagnostics_, options_.security.gates});
     definitions_.start();

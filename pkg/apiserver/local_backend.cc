@@ -3,12 +3,14 @@
 #include <mutex>
 
 #include "pkg/api/errors.h"
+#include "pkg/apiserver/audit/local_record.h"
 #include "pkg/apiserver/conversion.h"
 #include "pkg/apiserver/scale.h"
 
 namespace kcube::apiserver {
 namespace {
 
+using audit::LocalRecord;
 using client::LocalCall;
 
 class LocalReceiver final : public Receiver {
@@ -48,7 +50,8 @@ class LocalReceiver final : public Receiver {
 
 class LocalWatch final : public client::Watch {
  public:
-  LocalWatch(Hub& hub, Hub::WatchId id, std::shared_ptr<LocalReceiver> receiver) : hub_(hub), id_(id), receiver_(std::move(receiver)) {}
+  LocalWatch(Hub& hub, Hub::WatchId id, std::shared_ptr<LocalReceiver> receiver, std::shared_ptr<void> record)
+      : hub_(hub), id_(id), receiver_(std::move(receiver)), record_(std::move(record)) {}
   ~LocalWatch() override {
     receiver_->close();
     hub_.remove(id_);
@@ -58,52 +61,72 @@ class LocalWatch final : public client::Watch {
   Hub& hub_;
   Hub::WatchId id_;
   std::shared_ptr<LocalReceiver> receiver_;
+  std::shared_ptr<void> record_;   // of the audit log, which hears of the end
 };
 
 class Backend final : public client::LocalBackend {
  public:
-  Backend(Engine& engine, Reviews& reviews, Hub& hub) : engine_(engine), reviews_(reviews), hub_(hub) {}
+  Backend(Engine& engine, Reviews& reviews, Hub& hub, const audit::Auditor* auditor) : engine_(engine), reviews_(reviews), hub_(hub), auditor_(auditor) {}
 
   Result<ObjectPtr> get(const LocalCall& in) override {
     auto call = read(in);
     if (!call) return fail(call.error());
+    LocalRecord record(auditor_, *call, in, "get", nullptr);
     auto object = engine_.get(*call);
-    if (!object) return object;
-    return served(*call->resource, *object);
+    if (object) object = served(*call->resource, *object);
+    record.answered(*call, 200, object);
+    return object;
   }
   Result<client::ObjectList> list(const LocalCall& in, const client::ListOptions& options) override {
     auto call = read(in);
     if (!call) return fail(call.error());
+    LocalRecord record(auditor_, *call, in, "list", nullptr, &options);
     auto page = engine_.list(*call, options);
-    if (!page) return fail(page.error());
-    return client::ObjectList{std::move(page->items), page->revision, std::move(page->continue_token)};
+    Result<client::ObjectList> out;
+    if (page) out = client::ObjectList{std::move(page->items), page->revision, std::move(page->continue_token)};
+    else out = fail(page.error());
+    record.answered(*call, out);
+    return out;
   }
   Result<ObjectPtr> create(const LocalCall& in, json::value object) override {
     auto call = read(in);
     if (!call) return fail(call.error());
+    LocalRecord record(auditor_, *call, in, "create", &object);
+    Result<ObjectPtr> made;
     if (Reviews::handles(*call->resource)) {
       auto answer = reviews_.create(*call, std::move(object));
-      if (!answer) return fail(answer.error());
-      return api::Object::from_value(std::move(*answer));
+      if (answer) made = api::Object::from_value(std::move(*answer));
+      else made = fail(answer.error());
+    } else {
+      made = written(*call, engine_.create(*call, std::move(object)));
     }
-    return written(*call, engine_.create(*call, std::move(object)));
+    record.answered(*call, 201, made);
+    return made;
   }
   Result<ObjectPtr> update(const LocalCall& in, json::value object) override {
     auto call = read(in);
     if (!call) return fail(call.error());
-    return written(*call, engine_.update(*call, std::move(object)));
+    LocalRecord record(auditor_, *call, in, "update", &object);
+    auto result = written(*call, engine_.update(*call, std::move(object)));
+    record.answered(*call, 200, result);
+    return result;
   }
   Result<ObjectPtr> patch(const LocalCall& in, client::PatchType type, const json::value& patch) override {
     auto call = read(in);
     if (!call) return fail(call.error());
-    return written(*call, engine_.patch(*call, type, patch, true));
+    LocalRecord record(auditor_, *call, in, "patch", &patch);
+    auto result = written(*call, engine_.patch(*call, type, patch, true));
+    record.answered(*call, 200, result);
+    return result;
   }
   Result<void> remove(const LocalCall& in, const client::DeleteOptions& options) override {
     auto call = read(in);
     if (!call) return fail(call.error());
-    auto done = engine_.remove(*call, options);
-    if (!done) return fail(done.error());
-    return {};
+    LocalRecord record(auditor_, *call, in, "delete", nullptr);
+    Result<void> done;
+    if (auto removed = engine_.remove(*call, options); !removed) done = fail(removed.error());
+    record.answered(*call, done);
+    return done;
   }
   Result<std::unique_ptr<client::Watch>> watch(const LocalCall& in, const client::ListOptions& options, std::function<void(const client::WatchEvent&)> sink) override {
     auto call = read(in);
@@ -119,9 +142,10 @@ class Backend final : public client::LocalBackend {
     if (!fields) return fail(fields.error());
     spec.fields = std::move(*fields);
     spec.after = options.resource_version.empty() ? engine_.core().cache.revision() : std::stoull(options.resource_version);
+    LocalRecord record(auditor_, *call, in, "watch", nullptr, &options);
     auto receiver = std::make_shared<LocalReceiver>(std::move(sink));
     Hub::WatchId id = hub_.add(std::move(spec), receiver);
-    return std::unique_ptr<client::Watch>(std::make_unique<LocalWatch>(hub_, id, std::move(receiver)));
+    return std::unique_ptr<client::Watch>(std::make_unique<LocalWatch>(hub_, id, std::move(receiver), record.started(*call)));
   }
 
  private:
@@ -154,12 +178,13 @@ class Backend final : public client::LocalBackend {
   Engine& engine_;
   Reviews& reviews_;
   Hub& hub_;
+  const audit::Auditor* const auditor_;   // null: nothing is recorded
 };
 
 }  // namespace
 
-std::unique_ptr<client::LocalBackend> make_local_backend(Engine& engine, Reviews& reviews, Hub& hub) {
-  return std::make_unique<Backend>(engine, reviews, hub);
+std::unique_ptr<client::LocalBackend> make_local_backend(Engine& engine, Reviews& reviews, Hub& hub, const audit::Auditor* auditor) {
+  return std::make_unique<Backend>(engine, reviews, hub, auditor);
 }
 
 }  // namespace kcube::apiserver

@@ -8,6 +8,11 @@
 
 namespace kcube::apiserver {
 
-std::unique_ptr<client::LocalBackend> make_local_backend(Engine& engine, Reviews& reviews, Hub& hub);
+namespace audit {
+class Auditor;
+}
+
+// `auditor` may be null: then nothing is recorded.
+std::unique_ptr<client::LocalBackend> make_local_backend(Engine& engine, Reviews& reviews, Hub& hub, const audit::Auditor* auditor);
 
 }  // namespace kcube::apiserver

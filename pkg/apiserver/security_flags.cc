@@ -55,6 +55,10 @@ constexpr ApiFlagInfo kFlags[] = {
     {"audit-log-maxbackup", "old audit files that are kept"},
     {"audit-log-maxsize", "megabytes after which a new audit file is begun"},
     {"audit-webhook-config-file", "kubeconfig of a webhook that gets audit events"},
+    {"audit-webhook-mode", "batch: send events later, many at once; blocking, blocking-strict: before the answer"},
+    {"audit-webhook-batch-buffer-size", "audit events that may wait for the webhook, 10000"},
+    {"audit-webhook-batch-max-size", "audit events in one request to the webhook, 400"},
+    {"audit-webhook-batch-max-wait", "how long a request to the webhook waits to be full, 30s"},
     {"enable-priority-and-fairness", "false: requests at a time have one limit instead of queues by priority"},
     {"max-requests-inflight", "reading requests at a time (400); with priority and fairness the sum of both is shared out"},
     {"max-mutating-requests-inflight", "writing requests at a time (200)"},
@@ -387,7 +391,18 @@ void read_authorization(Reader& r, SecurityOptions& o) {
 void read_audit(Reader& r, SecurityOptions& o) {
   if (r.has("audit-policy-file")) o.audit_policy = r.take("audit-policy-file", audit::Policy::parse(r.file("audit-policy-file")));
   if (r.has("audit-log-path")) o.audit_log = AuditLogOptions{r.text("audit-log-path"), r.number("audit-log-maxage"), r.number("audit-log-maxbackup"), r.number("audit-log-maxsize")};
-  if (r.has("audit-webhook-config-file")) o.audit_webhook = r.take("audit-webhook-config-file", read_webhook_kubeconfig(r.text("audit-webhook-config-file")));
+  if (!r.has("audit-webhook-config-file")) return;
+  AuditWebhookOptions webhook{r.take("audit-webhook-config-file", read_webhook_kubeconfig(r.text("audit-webhook-config-file")))};
+  std::string mode = r.text("audit-webhook-mode", "batch");
+  if (mode != "batch" && mode != "blocking" && mode != "blocking-strict") r.refuse("audit-webhook-mode", "invalid audit webhook mode " + mode + ", allowed modes are \"batch,blocking,blocking-strict\"");
+  webhook.blocking = mode != "batch";
+  int buffer = r.number("audit-webhook-batch-buffer-size", 10000), batch = r.number("audit-webhook-batch-max-size", 400);
+  if (buffer == 0) r.refuse("audit-webhook-batch-buffer-size", "invalid audit batch webhook buffer size 0, must be a positive number");
+  if (batch == 0) r.refuse("audit-webhook-batch-max-size", "invalid audit batch webhook max batch size 0, must be a positive number");
+  webhook.most_waiting = static_cast<size_t>(buffer);
+  webhook.most_in_batch = static_cast<size_t>(batch);
+  webhook.longest_wait = r.duration("audit-webhook-batch-max-wait", webhook.longest_wait);
+  o.audit_webhook = std::move(webhook);
 }
 
 void read_gateway(Reader& r, const ApiFlags& flags, GatewayOptions& o) {

@@ -67,6 +67,13 @@ struct AuditLogOptions {
   int max_age_days = 0, max_backups = 0, max_size_mb = 0;
 };
 
+struct AuditWebhookOptions {
+  WebhookTarget target;
+  bool blocking = false;                            // else in batches, behind the request's back
+  size_t most_waiting = 10000, most_in_batch = 400;
+  std::chrono::seconds longest_wait{30};            // of a batch that is not full
+};
+
 // What the flags say about the door itself rather than about who comes through it.
 struct GatewayOptions {
   bool priority_and_fairness = true;
@@ -98,7 +105,7 @@ struct SecurityOptions {
   std::vector<AuthorizerConfig> authorizers;        // empty: Node, RBAC
   std::shared_ptr<const audit::Policy> audit_policy;
   std::optional<AuditLogOptions> audit_log;
-  std::optional<WebhookTarget> audit_webhook;
+  std::optional<AuditWebhookOptions> audit_webhook;
   GatewayOptions gateway;
 };
 

@@ -6,6 +6,7 @@ usage: identity_server.py PORT CERTIFICATE KEY SIGNING_KEY DIRECTORY
   /token                                      TokenReview: "hook-token" is wanda of hook-users
   /access                                     SubjectAccessReview: wanda may get configmaps; nobody may touch "secret-name"
   /audit                                      EventList: appended to DIRECTORY/events
+  /images                                     ImageReview: whatever is not called evil
 Every question is appended to DIRECTORY/asked.
 """
 import base64, http.server, json, re, ssl, subprocess, sys
@@ -51,6 +52,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             what = spec.get("resourceAttributes", {})
             asked["status"] = {"allowed": spec["user"] == "wanda" and what.get("resource") == "configmaps" and what.get("verb") in ("get", "list"),
                                "denied": what.get("name") == "secret-name", "reason": "the hook says so"}
+        elif self.path == "/images":
+            evil = any("evil" in c["image"] for c in asked["spec"]["containers"])
+            asked["status"] = {"allowed": not evil, "reason": "evil is not for us" if evil else "", "auditAnnotations": {"verdict": "evil" if evil else "fine"}}
         else:
             with open(directory + "/events", "a") as f:
                 for event in asked["items"]:

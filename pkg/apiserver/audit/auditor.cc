@@ -51,11 +51,11 @@ json::object object_reference(const auth::Attributes& a, const json::value& body
   return ref;
 }
 
-json::array source_addresses(const http::Request& request) {
-  json::array out;
+std::vector<std::string> source_addresses(const http::Request& request) {
+  std::vector<std::string> out;
   for (std::string_view part : split(request.headers.get("X-Forwarded-For"), ','))
-    if (!trim(part).empty()) out.push_back(text(trim(part)));
-  if (out.empty() || json::get_string(&out.back()) != request.remote_address) out.push_back(json::value(request.remote_address));
+    if (!trim(part).empty()) out.emplace_back(trim(part));
+  if (out.empty() || out.back() != request.remote_address) out.push_back(request.remote_address);
   return out;
 }
 
@@ -136,12 +136,16 @@ void Record::stage(Stage stage) {
 }
 
 void Record::answered(int code, std::string_view content_type, std::string_view body) {
-  json::object status{{"metadata", json::object()}};
   json::value answer = nullptr;
   bool is_object = content_type.find("json") != std::string_view::npos || content_type.find("protobuf") != std::string_view::npos;
   // A failure's Status is told at every level; other bodies are not parsed for nothing.
   if (is_object && (code >= 400 || decision_.level == Level::request_response))
     if (auto parsed = machinery::parse_body(content_type, body)) answer = std::move(*parsed);
+  answered(code, std::move(answer));
+}
+
+void Record::answered(int code, json::value answer) {
+  json::object status{{"metadata", json::object()}};
   if (code >= 400 && json::get_string(answer, {"kind"}) == "Status")
     for (const char* member : {"status", "message", "reason", "details"})
       if (const json::value* v = json::find(&answer, member)) status[member] = *v;
@@ -171,17 +175,30 @@ void Auditor::send(const json::object& event) const {
 }
 
 std::shared_ptr<Record> Auditor::begin(const auth::Attributes& a, const http::Request& request, std::unique_ptr<http::Responder>& responder) const {
+  auto body = [&] {
+    const bool writes = a.verb == "create" || a.verb == "update" || a.verb == "patch" || a.verb == "delete" || a.verb == "deletecollection";
+    if (!writes || request.body.empty()) return json::value();
+    std::string_view type = request.headers.get("Content-Type");
+    auto parsed = machinery::parse_body(type.starts_with("application/apply-patch+yaml") ? "application/yaml" : a.verb == "patch" ? "application/json" : type, request.body);
+    return parsed ? std::move(*parsed) : json::value();
+  };
+  Origin origin{request.raw_path + (request.raw_query.empty() ? "" : "?" + request.raw_query), std::string(request.headers.get("User-Agent")), source_addresses(request), std::string(request.headers.get("Audit-Id"))};
+  auto record = begin(a, std::move(origin), body);
+  if (record) responder = std::make_unique<RecordedResponder>(std::move(responder), record);
+  return record;
+}
+
+std::shared_ptr<Record> Auditor::begin(const auth::Attributes& a, Origin origin, const std::function<json::value()>& make_body) const {
   Decision decision = policy_->decide(a);
   if (decision.level == Level::none) return nullptr;
-  std::string id(request.headers.get("Audit-Id"));
+  std::string id = std::move(origin.audit_id);
   if (id.empty() || id.size() > 64) id = new_uuid();
-  json::value body = nullptr;
-  bool writes = a.verb == "create" || a.verb == "update" || a.verb == "patch" || a.verb == "delete" || a.verb == "deletecollection";
-  if (writes && !request.body.empty())
-    if (auto parsed = machinery::parse_body(request.headers.get("Content-Type").starts_with("application/apply-patch+yaml") ? "application/yaml" : a.verb == "patch" ? "application/json" : request.headers.get("Content-Type"), request.body)) body = std::move(*parsed);
+  json::value body = make_body();
+  json::array addresses;
+  for (const std::string& one : origin.addresses) addresses.push_back(json::value(one));
   json::object event{{"kind", "Event"}, {"apiVersion", "audit.k8s.io/v1"}, {"level", level_name(decision.level)}, {"auditID", id}, {"stage", ""},
-                     {"requestURI", request.raw_path + (request.raw_query.empty() ? "" : "?" + request.raw_query)}, {"verb", a.verb}, {"user", user_json(a.user)}, {"sourceIPs", source_addresses(request)}};
-  if (std::string_view agent = request.headers.get("User-Agent"); !agent.empty()) event["userAgent"] = text(agent);
+                     {"requestURI", origin.uri}, {"verb", a.verb}, {"user", user_json(a.user)}, {"sourceIPs", std::move(addresses)}};
+  if (!origin.user_agent.empty()) event["userAgent"] = origin.user_agent;
   if (a.resource_request) event["objectRef"] = object_reference(a, body);
   event["requestReceivedTimestamp"] = format_micro_time(clock_.now());
   auto record = std::make_shared<Record>(*this, decision, std::move(event));
@@ -192,7 +209,6 @@ std::shared_ptr<Record> Auditor::begin(const auth::Attributes& a, const http::Re
     if (decision.omit_managed_fields) drop_managed_fields(body);
     record->event_["requestObject"] = std::move(body);
   }
-  responder = std::make_unique<RecordedResponder>(std::move(responder), record);
   return record;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -26,8 +27,9 @@ class Sink {
 };
 // Lines of a file that is rotated by size. Fails when it cannot be opened.
 Result<std::unique_ptr<Sink>> make_log_sink(const AuditLogOptions& options, Clock& clock);
-// Batches for a webhook, sent by a thread of its own; when 10,000 events wait the newest are dropped, which is logged.
-std::unique_ptr<Sink> make_webhook_sink(const WebhookTarget& target);
+// Batches for a webhook, sent by a thread of its own; when the buffer is full the newest are dropped, which is logged. In
+// blocking mode each event is sent before the request goes on.
+std::unique_ptr<Sink> make_webhook_sink(const AuditWebhookOptions& options);
 
 class Auditor;
 
@@ -41,6 +43,9 @@ class Record {
   void stage(Stage stage);
   // What was answered; `body` is kept when the level asks for it.
   void answered(int code, std::string_view content_type, std::string_view body);
+  // Null when there is no body; of a failure its Status.
+  void answered(int code, json::value answer);
+  Level level() const { return decision_.level; }
   const std::string& id() const { return id_; }
 
  private:
@@ -52,6 +57,13 @@ class Record {
   std::string id_;
 };
 
+// Where a request came from.
+struct Origin {
+  std::string uri, user_agent;
+  std::vector<std::string> addresses;
+  std::string audit_id;                // the client's, may be empty
+};
+
 class Auditor {
  public:
   // Null when the options record nothing.
@@ -61,6 +73,8 @@ class Auditor {
   // Null when the policy says nothing of this request. Otherwise its first event is recorded, and `responder` becomes one
   // that records the answer.
   std::shared_ptr<Record> begin(const auth::Attributes& attributes, const http::Request& request, std::unique_ptr<http::Responder>& responder) const;
+  // Likewise of a request that is none of HTTP; `body` is asked for when it is needed, and null when there is none.
+  std::shared_ptr<Record> begin(const auth::Attributes& attributes, Origin origin, const std::function<json::value()>& body) const;
 
  private:
   friend class Record;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "pkg/api/names.h"
 #include "pkg/api/yaml.h"
 
 namespace kcube::apiserver::audit {
@@ -34,8 +35,9 @@ bool resource_fits(const std::string& pattern, const auth::Attributes& a) {
   if (pattern == "*") return true;
   std::string whole = a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource;
   if (pattern == whole) return true;
-  if (a.subresource.empty()) return false;
-  return (pattern.ends_with("/*") && pattern.substr(0, pattern.size() - 2) == a.resource) || (pattern.starts_with("*/") && pattern.substr(2) == a.subresource);
+  // The resource itself is among its subresources.
+  if (pattern.ends_with("/*") && pattern.substr(0, pattern.size() - 2) == a.resource) return true;
+  return !a.subresource.empty() && pattern.starts_with("*/") && pattern.substr(2) == a.subresource;
 }
 
 bool url_fits(const std::string& pattern, const std::string& path) {
@@ -47,6 +49,22 @@ bool url_fits(const std::string& pattern, const std::string& path) {
 
 const char* level_name(Level level) { return kLevels[static_cast<int>(level)]; }
 const char* stage_name(Stage stage) { return kStages[static_cast<int>(stage)]; }
+
+Result<void> Policy::validate(const Rule& rule, const std::string& where) {
+  size_t i = 0;
+  for (const std::string& url : rule.urls) {
+    auto wrong = [&](const char* why) { return fail(Status::bad_request(where + "nonResourceURLs[" + std::to_string(i) + "]: Invalid value: \"" + url + "\": " + why)); };
+    if (url != "*" && !url.starts_with('/')) return wrong("non-resource URL rules must begin with a '/' character");
+    if (url != "*" && url.find('*') < url.size() - 1) return wrong("non-resource URL wildcards '*' must be the final character of the rule");
+    ++i;
+  }
+  for (const Resources& r : rule.resources) {
+    std::string wrong = r.group.empty() || r.group == "*" ? "" : api::check_dns1123_subdomain(r.group);
+    if (!wrong.empty()) return fail(Status::bad_request(where + "resources.group: Invalid value: \"" + r.group + "\": " + wrong));
+    if (!r.names.empty() && r.resources.empty()) return fail(Status::bad_request(where + "resources.resourceNames: Invalid value: using resourceNames requires at least one resource"));
+  }
+  return {};
+}
 
 Result<std::shared_ptr<const Policy>> Policy::parse(std::string_view text) {
   auto document = api::parse_yaml(text);
@@ -68,6 +86,7 @@ Result<std::shared_ptr<const Policy>> Policy::parse(std::string_view text) {
               strings(json::find(&r, "users")), strings(json::find(&r, "userGroups")), strings(json::find(&r, "verbs")), strings(json::find(&r, "namespaces")), strings(json::find(&r, "nonResourceURLs")), {}};
     for (const json::value& g : json::get_array(json::find(&r, "resources")))
       rule.resources.push_back({std::string(json::get_string(g, {"group"})), strings(json::find(&g, "resources")), strings(json::find(&g, "resourceNames"))});
+    if (auto done = validate(rule, where); !done) return fail(done.error());
     if (!rule.urls.empty() && (!rule.resources.empty() || !rule.namespaces.empty()))
       return fail(Status::bad_request(where + "nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"));
     policy->rules_.push_back(std::move(rule));
@@ -86,9 +105,9 @@ bool Policy::matches(const Rule& rule, const auth::Attributes& a) {
   if (!rule.namespaces.empty() && !has(rule.namespaces, a.namespace_)) return false;
   if (rule.resources.empty()) return true;
   return std::ranges::any_of(rule.resources, [&](const Resources& r) {
-    if (r.group != a.api_group) return false;
+    if (r.group != a.api_group && r.group != "*") return false;
     bool named = r.names.empty() || has(r.names, a.name);
-    return named && (r.resources.empty() || std::ranges::any_of(r.resources, [&](const std::string& pattern) { return resource_fits(pattern, a); }));
+    return r.resources.empty() || (named && std::ranges::any_of(r.resources, [&](const std::string& pattern) { return resource_fits(pattern, a); }));
   });
 }
 

@@ -39,6 +39,7 @@ class Policy {
     std::vector<std::string> users, groups, verbs, namespaces, urls;
     std::vector<Resources> resources;
   };
+  static Result<void> validate(const Rule& rule, const std::string& where);
   static bool matches(const Rule& rule, const auth::Attributes& a);
   std::vector<Rule> rules_;
 };

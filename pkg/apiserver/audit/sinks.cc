@@ -18,8 +18,6 @@ namespace kcube::apiserver::audit {
 namespace {
 
 constexpr uint64_t kDefaultMegabytes = 100;
-constexpr size_t kMaxWaiting = 10000, kMaxBatch = 400;
-constexpr auto kMaxWait = std::chrono::seconds(30);
 
 class LogSink final : public Sink {
  public:
@@ -103,7 +101,7 @@ class LogSink final : public Sink {
 
 class WebhookSink final : public Sink {
  public:
-  explicit WebhookSink(const WebhookTarget& target) : client_(target), thread_([this] { run(); }) {}
+  explicit WebhookSink(const AuditWebhookOptions& options) : options_(options), client_(options.target), thread_([this] { run(); }) {}
   ~WebhookSink() override {
     {
       std::lock_guard lock(mutex_);
@@ -114,14 +112,15 @@ class WebhookSink final : public Sink {
   }
 
   void log(const json::object& event) override {
+    if (options_.blocking) return send({json::value(event)});
     {
       std::lock_guard lock(mutex_);
-      if (waiting_.size() >= kMaxWaiting) {
+      if (waiting_.size() >= options_.most_waiting) {
         ++dropped_;
         return;
       }
       waiting_.push_back(event);
-      if (waiting_.size() != 1 && waiting_.size() < kMaxBatch) return;
+      if (waiting_.size() != 1 && waiting_.size() < options_.most_in_batch) return;
     }
     changed_.notify_one();
   }
@@ -133,22 +132,27 @@ class WebhookSink final : public Sink {
     while (true) {
       changed_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });
       if (waiting_.empty()) return;
-      changed_.wait_for(lock, kMaxWait, [&] { return stopping_ || waiting_.size() >= kMaxBatch; });
+      changed_.wait_for(lock, options_.longest_wait, [&] { return stopping_ || waiting_.size() >= options_.most_in_batch; });
       json::array items;
-      while (!waiting_.empty() && items.size() < kMaxBatch) {
+      while (!waiting_.empty() && items.size() < options_.most_in_batch) {
         items.push_back(std::move(waiting_.front()));
         waiting_.pop_front();
       }
       uint64_t dropped = std::exchange(dropped_, 0);
       lock.unlock();
-      auto sent = client_.post(json::object{{"kind", "EventList"}, {"apiVersion", "audit.k8s.io/v1"}, {"metadata", json::object()}, {"items", std::move(items)}});
-      // Receivers need not answer with JSON.
-      if (!sent && sent.error().code() != 400) log::error("apiserver", "audit events were not taken by the webhook", {{"error", sent.error()}});
+      send(std::move(items));
       if (dropped != 0) log::error("apiserver", "audit events were dropped: the webhook is too slow", {{"count", dropped}});
       lock.lock();
     }
   }
 
+  void send(json::array items) const {
+    auto sent = client_.post(json::object{{"kind", "EventList"}, {"apiVersion", "audit.k8s.io/v1"}, {"metadata", json::object()}, {"items", std::move(items)}});
+    // Receivers need not answer with JSON.
+    if (!sent && sent.error().code() != 400) kcube::log::error("apiserver", "audit events were not taken by the webhook", {{"error", sent.error()}});
+  }
+
+  const AuditWebhookOptions options_;
   const ConfiguredWebhook client_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -166,6 +170,6 @@ Result<std::unique_ptr<Sink>> make_log_sink(const AuditLogOptions& options, Cloc
   return sink;
 }
 
-std::unique_ptr<Sink> make_webhook_sink(const WebhookTarget& target) { return std::make_unique<WebhookSink>(target); }
+std::unique_ptr<Sink> make_webhook_sink(const AuditWebhookOptions& options) { return std::make_unique<WebhookSink>(options); }
 
 }  // namespace kcube::apiserver::audit

@@ -145,3 +145,14 @@ spec:
   k create deployment d -n judged --image=x --replicas=3
   refused 'undeclared reference' create '{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: bad}, spec: {failurePolicy: Fail, matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]}, validations: [{expression: "obiect.x"}]}}'
 }
+
+case_a_namespace_is_made_on_the_way() {
+  refused 'namespaces "made-up" not found' k create configmap a -n made-up --dry-run=server
+  refused 'not found' k get namespace made-up
+  k create configmap a -n made-up
+  same "$(field namespace '{.status.phase}' made-up)" Active
+  k create configmap b -n made-up
+  # Reads and changes make none.
+  refused 'not found' k get configmap a -n never
+  refused 'not found' k get namespace never
+}

@@ -15,6 +15,7 @@ rules:
 - level: RequestResponse
   resources: [{group: "", resources: [configmaps]}]
   namespaces: [default]
+- {level: Request, users: ["system:kube-controller-manager"], verbs: [create], resources: [{group: "", resources: [serviceaccounts]}]}
 - level: Metadata
   resources: [{group: "", resources: [secrets]}, {group: rbac.authorization.k8s.io}]
 Y
@@ -81,6 +82,16 @@ case_the_audit_log_says_who_did_what() {
     '["Event","audit.k8s.io/v1","RequestResponse","ResponseComplete","create","kubernetes-admin","jane","configmaps",201,"b","b"]'
   same "$(grep nobody "$work/etc/audit.log" | tail -1 | jq -c '[.level,.annotations["authorization.k8s.io/decision"],.responseStatus.code,.responseStatus.reason]')" '["Metadata","forbid",403,"Forbidden"]'
   ! grep -q RequestReceived "$work/etc/audit.log"
+}
+
+case_parts_of_the_process_are_in_the_audit_log() {
+  k create namespace audited
+  eventually 10 k get serviceaccount default -n audited
+  local event
+  event=$(grep '"namespace":"audited"' "$work/etc/audit.log" | grep serviceaccounts | head -1)
+  same "$(jq -c '[.level,.stage,.verb,.user.username,.requestURI,.objectRef.resource,.objectRef.name,.responseStatus.code,.requestObject.metadata.name,.responseObject,.annotations["authorization.k8s.io/decision"]]' <<<"$event")" \
+    '["Request","ResponseComplete","create","system:kube-controller-manager","/api/v1/namespaces/audited/serviceaccounts","serviceaccounts","default",201,"default",null,"allow"]'
+  ! grep -q 'system:kube-scheduler' "$work/etc/audit.log"
 }
 
 case_secrets_are_encrypted_in_the_database() {

@@ -3,10 +3,11 @@ source "$root/tests/e2e/identity_lib.sh"
 
 setup() {
   make_outside_keys
-  for hook in token access audit; do webhook_kubeconfig $hook > "$work/etc/$hook.conf"; done
+  for hook in token access audit images; do webhook_kubeconfig $hook > "$work/etc/$hook.conf"; done
   echo '{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"user":"oidc:carol","namespace":"*","resource":"pods","apiGroup":"*","readonly":true}}' > "$work/etc/abac.jsonl"
   printf 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, users: ["oidc:carol"]}]\n' > "$work/etc/policy.yaml"
-  start_cluster -- --disable-agent --oidc-issuer-url https://10.99.0.1:7444 --oidc-client-id kcube --oidc-ca-file "$work/etc/tls.crt" --oidc-username-claim name --oidc-username-prefix oidc: \
+  printf 'apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: [{name: ImagePolicyWebhook, configuration: {imagePolicy: {kubeConfigFile: %s, allowTTL: 30, denyTTL: 30, defaultAllow: false}}}]\n' "$work/etc/images.conf" > "$work/etc/admission.yaml"
+  start_cluster -- --disable-agent --enable-admission-plugins ImagePolicyWebhook,NamespaceExists --disable-admission-plugins NamespaceLifecycle --admission-control-config-file "$work/etc/admission.yaml" --oidc-issuer-url https://10.99.0.1:7444 --oidc-client-id kcube --oidc-ca-file "$work/etc/tls.crt" --oidc-username-claim name --oidc-username-prefix oidc: \
     --oidc-groups-claim teams --oidc-groups-prefix oidc: --oidc-required-claim level=high --authentication-token-webhook-config-file "$work/etc/token.conf" --authentication-token-webhook-version v1 \
     --authorization-mode Node,Webhook,RBAC,ABAC --authorization-webhook-config-file "$work/etc/access.conf" --authorization-webhook-version v1 --authorization-policy-file "$work/etc/abac.jsonl" \
     --audit-policy-file "$work/etc/policy.yaml" --audit-webhook-config-file "$work/etc/audit.conf" --kube-apiserver-arg=anonymous-auth=false
@@ -71,4 +72,29 @@ case_a_webhook_gets_audit_events() {
   kcube down
   eventually 10 grep -q '"stage": "ResponseComplete"' "$work/events"
   same "$(head -1 "$work/events" | jq -c '[.level,.user.username]')" '["Metadata","oidc:carol"]'
+}
+
+# image_pod NAME IMAGE
+image_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s, annotations: {ours.image-policy.k8s.io/ticket: "7", other: x}}\nspec: {containers: [{name: c, image: "%s"}]}\n' "$1" "$2"; }
+
+case_a_webhook_judges_images() {
+  eventually 10 k get serviceaccount default
+  k create -f - <<<"$(image_pod fine good:1)"
+  has "$(k create -f - <<<"$(image_pod bad evil:1)" 2>&1 || true)" 'pods "bad" is forbidden: image policy webhook backend denied one or more images: evil is not for us'
+  same "$(grep '^/images' "$work/asked" | grep -c good:1)" 1
+  has "$(grep '^/images' "$work/asked" | head -1)" '"spec": {"containers": [{"image": "good:1"}], "annotations": {"ours.image-policy.k8s.io/ticket": "7"}, "namespace": "default"}'
+  # What it said is remembered.
+  k create -f - <<<"$(image_pod again good:1)"
+  has "$(k create -f - <<<"$(image_pod bad evil:1)" 2>&1 || true)" 'evil is not for us'
+  same "$(grep -c '^/images' "$work/asked")" 2
+  # Another image is another question; a status is none.
+  k patch pod fine --type=merge -p '{"metadata":{"labels":{"a":"b"}}}'
+  has "$(k set image pod/fine c=evil:2 2>&1 || true)" 'evil is not for us'
+}
+
+case_a_namespace_must_exist() {
+  refused 'namespaces "nowhere" not found' k create configmap a -n nowhere
+  refused 'namespaces "nowhere" not found' k create configmap a -n nowhere --dry-run=server
+  k create namespace somewhere
+  k create configmap a -n somewhere
 }

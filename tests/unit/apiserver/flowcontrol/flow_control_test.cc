@@ -198,7 +198,7 @@ TEST_F(FlowControlTest, LingeringIsNoneOfTheExecution) {
   MetricsText out;
   flow_->write_metrics(out);
   std::string text = out.take();
-  EXPECT_NE(text.find("apiserver_flowcontrol_request_execution_seconds_sum{flow_schema=\"s\",priority_level=\"l\",type=\"regular\"} 0.1"), std::string::npos) << text;
+  EXPECT_NE(text.find("apiserver_flowcontrol_request_execution_seconds_sum{flow_schema=\"s\",priority_level=\"l\",type=\"regular\"} 0.09999"), std::string::npos) << text;
   EXPECT_NE(text.find("apiserver_flowcontrol_watch_count_samples_sum{flow_schema=\"s\",priority_level=\"l\"} 20\n"), std::string::npos);
   EXPECT_NE(text.find("apiserver_flowcontrol_work_estimated_seats_sum{flow_schema=\"s\",priority_level=\"l\"} 2\n"), std::string::npos);
   // Nothing of the seats for 0.5 of the 1.1 seconds.

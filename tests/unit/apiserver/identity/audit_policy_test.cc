@@ -44,10 +44,37 @@ TEST(AuditPolicy, ResourcesHaveGroupsSubresourcesAndNames) {
   EXPECT_FALSE(fits("{group: '', resources: [pods]}", request("get", "", "pods", "log")));
   EXPECT_TRUE(fits("{group: '', resources: [pods/log]}", request("get", "", "pods", "log")));
   EXPECT_TRUE(fits("{group: '', resources: ['pods/*']}", request("get", "", "pods", "log")));
+  EXPECT_TRUE(fits("{group: '', resources: ['pods/*']}", request("get", "", "pods")));
+  EXPECT_FALSE(fits("{group: '', resources: ['*/log']}", request("get", "", "pods")));
+  EXPECT_TRUE(fits("{group: '*', resources: [deployments]}", request("get", "apps", "deployments")));
   EXPECT_TRUE(fits("{group: '', resources: ['*/log']}", request("get", "", "pods", "log")));
   EXPECT_TRUE(fits("{group: '', resources: ['*']}", request("get", "", "pods", "log")));
   EXPECT_TRUE(fits("{group: '', resources: [pods], resourceNames: [x]}", request("get", "", "pods")));
   EXPECT_FALSE(fits("{group: '', resources: [pods], resourceNames: [y]}", request("get", "", "pods")));
+}
+
+TEST(AuditPolicy, SaysWhatIsWrongWithARule) {
+  auto problem = [](const std::string& rule) {
+    auto parsed = Policy::parse("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, " + rule + "}]\n");
+    return parsed ? "" : parsed.error().message();
+  };
+  EXPECT_EQ(problem("nonResourceURLs: [healthz]"), "rules[0].nonResourceURLs[0]: Invalid value: \"healthz\": non-resource URL rules must begin with a '/' character");
+  EXPECT_EQ(problem("nonResourceURLs: ['/a*b']"), "rules[0].nonResourceURLs[0]: Invalid value: \"/a*b\": non-resource URL wildcards '*' must be the final character of the rule");
+  EXPECT_EQ(problem("resources: [{group: '', resourceNames: [x]}]"), "rules[0].resources.resourceNames: Invalid value: using resourceNames requires at least one resource");
+  EXPECT_EQ(problem("resources: [{group: 'rbac.authorization.k8s.io/v1'}]").find("rules[0].resources.group: Invalid value: \"rbac.authorization.k8s.io/v1\": "), 0U);
+}
+
+TEST(AuditPolicy, StagesAreLeftOutByPolicyAndRuleTogether) {
+  auto p = policy("- {level: Metadata, users: [jane], omitStages: [ResponseStarted], omitManagedFields: false}\n- {level: Metadata}\n", "omitStages: [RequestReceived]\nomitManagedFields: true\n");
+  Decision jane = p->decide(request("get", "", "pods"));
+  EXPECT_FALSE(jane.records(Stage::request_received));
+  EXPECT_FALSE(jane.records(Stage::response_started));
+  EXPECT_TRUE(jane.records(Stage::response_complete));
+  EXPECT_FALSE(jane.omit_managed_fields);
+  auth::Attributes other = request("get", "", "pods");
+  other.user = {"joe", "", {}, {}};
+  EXPECT_TRUE(p->decide(other).records(Stage::response_started));
+  EXPECT_TRUE(p->decide(other).omit_managed_fields);
 }
 
 TEST(AuditPolicy, NamespacesAndUrls) {
