@@ -40,7 +40,7 @@ class ServerImpl final : public Server {
     if (!auditor) return fail(auditor.error());
     auditor_ = std::move(*auditor);
     reviews_ = std::make_unique<Reviews>(engine_, *authenticator_);
-    documents_ = std::make_unique<Documents>(api::Schema::builtin(), *authenticator_, aggregator_, options_.version, options_.ca_pem);
+    documents_ = std::make_unique<Documents>(api::Schema::builtin(), *authenticator_, aggregator_, options_.version, options_.ca_pem, options_.health_checks);
     http::ServerOptions http;
     http.address = options_.address;
     http.port = options_.port;

@@ -24,6 +24,12 @@ struct AdmissionOptions {
   std::string configuration;                      // YAML or JSON of an apiserver.config.k8s.io/v1 AdmissionConfiguration; may be empty
 };
 
+// What the server's readiness depends on besides itself.
+struct HealthCheck {
+  std::string name;
+  std::function<Result<void>()> check;             // may wait for others, but not for long
+};
+
 struct Options {
   std::string address = "0.0.0.0";
   uint16_t port = 6443;                           // 0: any
@@ -39,6 +45,7 @@ struct Options {
   std::string service_cidr = "10.43.0.0/16";
   uint16_t node_port_first = 30000, node_port_last = 32767;
   AdmissionOptions admission;
+  std::vector<HealthCheck> health_checks;         // of /healthz and /readyz
   std::string version = "v1.36.0";                // gitVersion of /version
 };
 

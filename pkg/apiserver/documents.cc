@@ -47,21 +47,32 @@ bool Documents::health(const http::Request& request, http::Responder& responder)
   for (std::string_view h : kHealth) {
     std::string_view path = request.path;
     if (path != h && !path.starts_with(std::string(h) + "/")) continue;
+    // A server whose neighbours are not well need not be restarted.
+    std::vector<HealthCheck> checks;
+    for (std::string_view name : health_checks()) checks.push_back({std::string(name), nullptr});
+    if (h != "/livez") checks.insert(checks.end(), checks_.begin(), checks_.end());
     // The parts of readiness, each under a path of its own as well.
     std::string_view one = path.substr(std::min(path.size(), h.size() + 1));
-    bool known = one.empty();
-    for (std::string_view c : health_checks()) known |= c == one;
-    if (!known) return false;
-    if (!request.query.has("verbose")) {
-      respond_text(responder, 200, "ok");
-      return true;
-    }
-    std::string text;
-    for (std::string_view c : health_checks()) text += "[+]" + std::string(c) + " ok\n";
-    respond_text(responder, 200, text + std::string(h.substr(1)) + " check passed\n");
+    if (one.empty()) return whole_health(std::string(h.substr(1)), checks, request, responder), true;
+    auto part = std::ranges::find(checks, one, &HealthCheck::name);
+    if (part == checks.end()) return false;
+    auto well = part->check ? part->check() : Result<void>();
+    respond_text(responder, well ? 200 : 500, well ? "ok" : "internal server error: " + well.error().message() + "\n");
     return true;
   }
   return false;
+}
+
+void Documents::whole_health(const std::string& name, const std::vector<HealthCheck>& checks, const http::Request& request, http::Responder& responder) {
+  std::string text;
+  bool all_well = true;
+  for (const HealthCheck& part : checks) {
+    const bool well = part.check == nullptr || part.check();
+    all_well &= well;
+    text += well ? "[+]" + part.name + " ok\n" : "[-]" + part.name + " failed: reason withheld\n";
+  }
+  if (!all_well) return respond_text(responder, 500, text + name + " check failed\n");
+  respond_text(responder, 200, request.query.has("verbose") ? text + name + " check passed\n" : "ok");
 }
 
 std::string Documents::version_json() const {

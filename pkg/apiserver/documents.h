@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "pkg/apiserver/apiserver.h"
 #include "pkg/apiserver/authenticator.h"
 #include "pkg/apiserver/discovery.h"
 #include "pkg/apiserver/extension/custom_resource.h"
@@ -17,8 +18,8 @@ namespace kcube::apiserver {
 class Documents {
  public:
   // `ca_pem` is at /cacerts, for those who join by a token that pins it.
-  Documents(const api::Schema& schema, const Authenticator& authenticator, const Aggregator& aggregator, std::string version, std::string ca_pem)
-      : schema_(schema), authenticator_(authenticator), aggregator_(aggregator), merged_(aggregator), version_(std::move(version)), ca_pem_(std::move(ca_pem)) {
+  Documents(const api::Schema& schema, const Authenticator& authenticator, const Aggregator& aggregator, std::string version, std::string ca_pem, std::vector<HealthCheck> checks)
+      : schema_(schema), authenticator_(authenticator), aggregator_(aggregator), merged_(aggregator), version_(std::move(version)), ca_pem_(std::move(ca_pem)), checks_(std::move(checks)) {
     set_custom({});
   }
   // What of CustomResourceDefinitions is served from now on. Any thread.
@@ -32,6 +33,7 @@ class Documents {
 
  private:
   bool health(const http::Request& request, http::Responder& responder) const;
+  static void whole_health(const std::string& name, const std::vector<HealthCheck>& checks, const http::Request& request, http::Responder& responder);
   bool discovery(const std::string& path, const http::Request& request, http::Responder& responder) const;
   bool openapi(const http::Request& request, http::Responder& responder) const;
   std::string version_json() const;
@@ -47,6 +49,7 @@ class Documents {
   };
   std::atomic<std::shared_ptr<const Served>> served_;
   const std::string version_, ca_pem_;
+  const std::vector<HealthCheck> checks_;
   // OpenAPI v2 in protobuf, as it was last made.
   struct Encoded {
     std::mutex mutex;

@@ -39,14 +39,14 @@ class Base : public Sealer {
 class Identity final : public Base {
  public:
   Identity() : Base("", "") {}
-  std::string seal(std::string_view text, std::string_view) const override { return std::string(text); }
+  Result<std::string> seal(std::string_view text, std::string_view) const override { return std::string(text); }
   Result<std::string> open(std::string_view sealed, std::string_view) const override { return std::string(sealed); }
 };
 
 class AesCbc final : public Base {
  public:
   using Base::Base;
-  std::string seal(std::string_view text, std::string_view) const override {
+  Result<std::string> seal(std::string_view text, std::string_view) const override {
     std::string sealed = random_bytes(kBlock);
     sealed.resize(kBlock + text.size() + kBlock);
     CipherContext context(EVP_CIPHER_CTX_new());
@@ -73,7 +73,7 @@ class AesCbc final : public Base {
 class AesGcm final : public Base {
  public:
   using Base::Base;
-  std::string seal(std::string_view text, std::string_view path) const override {
+  Result<std::string> seal(std::string_view text, std::string_view path) const override {
     std::string sealed = random_bytes(kGcmNonce);
     sealed.resize(kGcmNonce + text.size() + kTag);
     CipherContext context(EVP_CIPHER_CTX_new());
@@ -162,7 +162,7 @@ std::string poly1305(std::string_view key, std::string_view text) {
 class SecretBox final : public Base {
  public:
   using Base::Base;
-  std::string seal(std::string_view text, std::string_view) const override {
+  Result<std::string> seal(std::string_view text, std::string_view) const override {
     std::string nonce = random_bytes(kBoxNonce), stream = key_stream(key_, nonce, kBoxKey + text.size()), sealed(text);
     for (size_t i = 0; i < sealed.size(); ++i) sealed[i] = static_cast<char>(sealed[i] ^ stream[kBoxKey + i]);
     return nonce + poly1305(std::string_view(stream).substr(0, kBoxKey), sealed) + sealed;

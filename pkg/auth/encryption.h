@@ -20,9 +20,12 @@ class Sealer {
   virtual ~Sealer() = default;
   // What stands before each value it wrote; empty for identity.
   virtual const std::string& prefix() const = 0;
-  virtual std::string seal(std::string_view text, std::string_view path) const = 0;
+  // Fails only where keys are somebody else's, who does not answer.
+  virtual Result<std::string> seal(std::string_view text, std::string_view path) const = 0;
   // `sealed` without the prefix. Fails when it was not made by this key, or for another path.
   virtual Result<std::string> open(std::string_view sealed, std::string_view path) const = 0;
+  // Whether it would be sealed otherwise today.
+  virtual bool is_stale(std::string_view) const { return false; }
 };
 
 // `provider` is "aescbc", "aesgcm", "secretbox" or "identity"; 400 when the key's length does not fit it.

@@ -119,6 +119,21 @@ class ServerImpl final : public Server {
     return file::write_atomic(path, token_.to_string() + "\n", 0600);
   }
 
+  // Plugins may be started with us: for a moment we wait for them. Then the server starts anyway, is not ready, and fails if
+  // there is something that only they can decrypt.
+  static void wait_for_plugins(const KmsProviders& providers) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    for (const auto& provider : providers) {
+      auto well = provider->check();
+      // Nothing tells when a stranger's socket is there; check() itself asks at most every three seconds.
+      while (!well && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+        well = provider->check();
+      }
+      if (!well) log::warn("server", "a KMS plugin is not well", {{"error", well.error()}});
+    }
+  }
+
   // What --encryption-provider-config says of the database.
   Result<void> open_encryption() {
     auto flag = [&](const char* name) {
@@ -128,11 +143,16 @@ class ServerImpl final : public Server {
     std::string path = flag("encryption-provider-config");
     if (path.empty()) return {};
     auto text = file::read(path);
-    auto rules = text ? parse_encryption(*text) : fail(text.error());
-    if (!rules) return fail(rules.error().with_context("--encryption-provider-config"));
-    auto encrypted = std::make_unique<store::EncryptedStore>(std::move(store_), std::move(*rules));
-    if (flag("encryption-provider-config-automatic-reload") == "true") {
-      auto watcher = EncryptionWatcher::start(path, *encrypted);
+    auto encryption = text ? parse_encryption(*text, clock_) : fail(text.error());
+    if (!encryption) return fail(encryption.error().with_context("--encryption-provider-config"));
+    wait_for_plugins(encryption->kms);
+    kms_health_.set(encryption->kms);
+    auto encrypted = std::make_unique<store::EncryptedStore>(std::move(store_), std::move(encryption->rules));
+    const bool reload = flag("encryption-provider-config-automatic-reload") == "true";
+    if (reload) health_checks_.push_back({"kms-providers", [this] { return kms_health_.check(); }});
+    for (size_t i = 0; i < encryption->kms.size() && !reload; ++i) health_checks_.push_back({"kms-provider-" + std::to_string(i), [this, i] { return kms_health_.check(i); }});
+    if (reload) {
+      auto watcher = EncryptionWatcher::start(path, *encrypted, kms_health_, clock_);
       if (!watcher) return fail(watcher.error());
       encryption_watcher_ = std::move(*watcher);
     }
@@ -143,6 +163,7 @@ class ServerImpl final : public Server {
   Result<void> open_api() {
     apiserver::Options a;
     a.security = security_;
+    a.health_checks = health_checks_;
     a.address = options_.address;
     a.port = options_.port;
     a.tls = {pki_.api_server.certificate_pem, pki_.api_server.key_pem, pki_.ca.certificate_pem};
@@ -247,6 +268,8 @@ class ServerImpl final : public Server {
   apiserver::SecurityOptions security_;
   std::unique_ptr<auth::TokenSigner> signer_;
   std::unique_ptr<store::Store> store_;
+  KmsHealth kms_health_;
+  std::vector<apiserver::HealthCheck> health_checks_;
   std::unique_ptr<EncryptionWatcher> encryption_watcher_;
   std::unique_ptr<apiserver::Server> api_;
   std::unique_ptr<client::Client> addons_client_, controllers_client_, scheduler_client_, node_client_;

@@ -31,13 +31,16 @@ std::shared_ptr<const EncryptionRules> EncryptedStore::rules() const {
   return rules_;
 }
 
-void EncryptedStore::seal(Write& write) const {
-  if (!write.value) return;
+Result<void> EncryptedStore::seal(Write& write) const {
+  if (!write.value) return {};
   auto current = rules();
   const EncryptionRule* rule = find_rule(*current, write.key);
-  if (rule == nullptr || rule->sealers.front()->prefix().empty()) return;
+  if (rule == nullptr || rule->sealers.front()->prefix().empty()) return {};
   const auth::Sealer& sealer = *rule->sealers.front();
-  write.value = std::make_shared<const std::string>(sealer.prefix() + sealer.seal(*write.value, write.key));
+  auto sealed = sealer.seal(*write.value, write.key);
+  if (!sealed) return fail(sealed.error());
+  write.value = std::make_shared<const std::string>(sealer.prefix() + *sealed);
+  return {};
 }
 
 Result<EncryptedStore::Value> EncryptedStore::open(const Value& value, std::string_view key) const {
@@ -75,12 +78,13 @@ Result<void> EncryptedStore::open(Change& change) const {
 }
 
 Result<uint64_t> EncryptedStore::commit(Write write) {
-  seal(write);
+  if (auto done = seal(write); !done) return fail(done.error());
   return inner_->commit(std::move(write));
 }
 
 Result<uint64_t> EncryptedStore::commit_all(std::vector<Write> writes) {
-  for (Write& write : writes) seal(write);
+  for (Write& write : writes)
+    if (auto done = seal(write); !done) return fail(done.error());
   return inner_->commit_all(std::move(writes));
 }
 
@@ -124,7 +128,8 @@ bool EncryptedStore::is_stale(std::string_view key) {
   auto stored = inner_->range(key, key, 1, 0);
   if (!stored || stored->items.empty() || stored->items[0].key != key) return false;
   const std::string& value = *stored->items[0].value;
-  return wanted.empty() ? is_sealed(value) : !value.starts_with(wanted);
+  if (wanted.empty()) return is_sealed(value);
+  return !value.starts_with(wanted) || rule->sealers.front()->is_stale(std::string_view(value).substr(wanted.size()));
 }
 
 }  // namespace kcube::store

@@ -41,7 +41,7 @@ class EncryptedStore final : public Store {
  private:
   using Value = std::shared_ptr<const std::string>;
   std::shared_ptr<const EncryptionRules> rules() const;
-  void seal(Write& write) const;
+  Result<void> seal(Write& write) const;
   Result<Value> open(const Value& value, std::string_view key) const;
   Result<void> open(Change& change) const;
 
