@@ -40,7 +40,7 @@ Result<std::string> KmsPlugin::call(std::string_view method, const std::string& 
   request.unix_socket = socket_;
   request.max_body_bytes = kMostAnswer;
   auto response = client_->send(request);
-  if (!response) return rpc_error(response.error().code() == 504 ? "DeadlineExceeded" : "Unavailable", response.error().message());
+  if (!response) return rpc_error(response.error().code() == 504 ? "DeadlineExceeded" : "Unavailable", "unix://" + socket_ + ": " + response.error().message());
   if (response->status != 200) return rpc_error("Unknown", "unexpected HTTP status code received from server: " + std::to_string(response->status));
   auto code = parse_int<size_t>(response->headers.get("grpc-status"));
   if (!code) return rpc_error("Internal", "server closed the stream without sending trailers");

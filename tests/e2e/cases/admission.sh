@@ -58,11 +58,6 @@ case_owners_are_named_by_those_who_may() {
   k patch configmap child --type merge -p "$patch"
 }
 
-case_a_missing_namespace_is_made() {
-  k create configmap first -n made
-  same "$(field namespace '{.status.phase}' made)" Active
-}
-
 case_pod_security_refuses_and_warns() {
   k create namespace strict; k label namespace strict pod-security.kubernetes.io/enforce=restricted
   has "$(create "$(pod a strict '{containers: [{name: c, image: x}]}')" || true)" 'violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "c" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities'

@@ -68,12 +68,6 @@ case_a_token_review_tells_the_audiences() {
   same "$(jq -c '[.status.authenticated,.status.audiences,.status.user.username]' <<<"$review")" '[true,["https://kubernetes.default.svc.cluster.local"],"system:serviceaccount:default:default"]'
 }
 
-case_a_webhook_gets_audit_events() {
-  kcube down
-  eventually 10 grep -q '"stage": "ResponseComplete"' "$work/events"
-  same "$(head -1 "$work/events" | jq -c '[.level,.user.username]')" '["Metadata","oidc:carol"]'
-}
-
 # image_pod NAME IMAGE
 image_pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s, annotations: {ours.image-policy.k8s.io/ticket: "7", other: x}}\nspec: {containers: [{name: c, image: "%s"}]}\n' "$1" "$2"; }
 
@@ -97,4 +91,10 @@ case_a_namespace_must_exist() {
   refused 'namespaces "nowhere" not found' k create configmap a -n nowhere --dry-run=server
   k create namespace somewhere
   k create configmap a -n somewhere
+}
+
+case_a_webhook_gets_audit_events() {
+  kcube down
+  eventually 10 grep -q '"stage": "ResponseComplete"' "$work/events"
+  same "$(head -1 "$work/events" | jq -c '[.level,.user.username]')" '["Metadata","oidc:carol"]'
 }
