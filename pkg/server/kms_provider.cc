@@ -164,11 +164,6 @@ Result<void> KmsHealth::check() const {
   return {};
 }
 
-Result<void> KmsHealth::check(size_t index) const {
-  KmsProviders providers = current();
-  return index < providers.size() ? providers[index]->check() : Result<void>();
-}
-
 void KmsHealth::run() {
   set_thread_name("kms");
   std::string said;

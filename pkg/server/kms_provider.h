@@ -60,9 +60,8 @@ class KmsHealth {
   KmsHealth() = default;
   ~KmsHealth();
   void set(KmsProviders providers);
-  // Of all, or of one by its place among them.
+  // Of all.
   Result<void> check() const;
-  Result<void> check(size_t index) const;
   size_t size() const { return current().size(); }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "pkg/auth/kms_messages.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::auth {
@@ -67,6 +68,27 @@ TEST(Sealer, SecretboxIsThatOfNaCl) {
   ASSERT_TRUE(opened);
   EXPECT_EQ(to_hex(opened->substr(0, 16)), "be075fc53c81f2d5cf141316ebeb0c7b");
   EXPECT_EQ(opened->size(), 131U);
+}
+
+// Written by kube-apiserver 1.36.3 with a plugin whose sealing is base64.
+TEST(KmsSealer, ReadsWhatKubeApiserverWrote) {
+  const std::string stored = *base64_decode("azhzOmVuYzprbXM6djI6Z286Co4CKAoUssD1VunVD7djhmFMElni5qkrhyR1FkoPA63rYTy3dMRgza8vZ4wyZLlqG/e56ebfoBJDiYNVSOY4Uwciwq05c8VF465e4wLVyl0mp8jsmgw9VD0CUdk6y0"
+                             "2N3cc3BJrxYeXsd4I6u6AMAAOtWIkSA0K+RvF4ibSfB0oIkHcEIWlXuoHBoSRZDtQ3IAIyV6OAZdtrUyf4B2cPpAB/Vaorqp4hv8zCNyFjDGu2CFPHUmvhR+E++G+wvhnDJ24EPt2Uewr2aeqdJI+u"
+                             "nj7HoBfvwxUN/spCrgW4PwNft6tyeYdpTlXJh0bsR61uOz5/Wmf3YLA2ANll8zIadvggIUPRct6tLrKPYD7SyfTkEgVrZXktMhosUWpFYnJaSkMzd3ZJWkl1bnlET0g4WW42dFlYN0Q4MlNQSGRLY1"
+                             "VNY1lNYz0iFQoQbm90ZS5leGFtcGxlLmNvbRIBeCgB");
+  const std::string prefix = "k8s:enc:kms:v2:go:";
+  ASSERT_TRUE(stored.starts_with(prefix));
+  auto sealed = parse_kms_sealed(std::string_view(stored).substr(prefix.size()));
+  ASSERT_TRUE(sealed) << sealed.error().message();
+  EXPECT_EQ(sealed->source_type, kKmsSeed);
+  EXPECT_EQ(sealed->annotations.at("note.example.com"), "x");
+  auto sealer = make_kms_sealer(sealed->source_type, *base64_decode(sealed->source));
+  ASSERT_TRUE(sealer) << sealer.error().message();
+  auto text = (*sealer)->open(sealed->data, "/registry/secrets/default/s");
+  ASSERT_TRUE(text) << text.error().message();
+  EXPECT_NE(text->find("unmistakable"), std::string::npos);
+  EXPECT_FALSE((*sealer)->open(sealed->data, "/registry/secrets/default/other"));
+  EXPECT_EQ(to_bytes(*sealed), stored.substr(prefix.size()));
 }
 
 }  // namespace
