@@ -66,9 +66,18 @@ Result<Fd> overlay_by_fsopen(const std::vector<std::string>& layers, const std::
   return make_mount(std::move(context), "the root file system", 0);
 }
 
-// Before Linux 6.8 the layers go in as one option, which only mount(2) takes at a useful length (a page): mounted
-// somewhere, taken from there, and unmounted. Layers go by descriptors, so that colons in paths mean nothing.
-Result<Fd> overlay_by_mount(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+// Nothing of a cluster is ever below it, so where only one thread sees its mounts it may be hidden.
+constexpr const char* kScratch = "/sys";
+
+// Gives the calling thread mounts of its own, which end with it, however it ends.
+Result<void> own_mounts() {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return fail(Status::from_errno("make a mount namespace"));
+  return {};
+}
+
+Result<Fd> mount_and_take(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+  if (auto r = own_mounts(); !r) return fail(r.error());
   std::vector<Fd> held;
   std::string options = "lowerdir=";
   auto name_of = [&](const std::string& path) {
@@ -79,19 +88,19 @@ Result<Fd> overlay_by_mount(const std::vector<std::string>& layers, const std::s
   // The kernel stacks lower directories only when there are two, or one below an upper one.
   if (layers.size() == 1 && upper.empty()) options += ":" + name_of(layers[0]);
   if (!upper.empty()) options += ",upperdir=" + name_of(upper) + ",workdir=" + name_of(work);
-  char scratch[] = "/tmp/.kcube-mount-XXXXXX";
-  if (::mkdtemp(scratch) == nullptr) return fail(Status::from_errno("make a mount point"));
-  bool mounted = (!upper.empty() && ::mount("overlay", scratch, "overlay", 0, (options + ",volatile").c_str()) == 0) ||
-                 ::mount("overlay", scratch, "overlay", 0, options.c_str()) == 0;
-  int error = errno;
-  Fd tree;
-  if (mounted) {
-    tree.reset(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, scratch, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
-    error = errno;
-    ::umount2(scratch, MNT_DETACH);
-  }
-  ::rmdir(scratch);
-  if (!tree.valid()) return fail(Status::from_errno("mount the root file system", error));
+  const bool mounted = (!upper.empty() && ::mount("overlay", kScratch, "overlay", 0, (options + ",volatile").c_str()) == 0) ||
+                       ::mount("overlay", kScratch, "overlay", 0, options.c_str()) == 0;
+  if (!mounted) return fail(Status::from_errno("mount the root file system"));
+  Fd tree(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, kScratch, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  if (!tree.valid()) return fail(Status::from_errno("take the root file system"));
+  return tree;
+}
+
+// Before Linux 6.8 the layers go in as one option, which only mount(2) takes at a useful length (a page): mounted
+// somewhere, and taken from there. Layers go by descriptors, so that colons in paths mean nothing.
+Result<Fd> overlay_by_mount(const std::vector<std::string>& layers, const std::string& upper, const std::string& work) {
+  Result<Fd> tree = Fd();
+  std::thread([&] { tree = mount_and_take(layers, upper, work); }).join();
   return tree;
 }
 
@@ -141,15 +150,11 @@ Result<Fd> id_mapped(const std::string& directory, const Fd& user_namespace) {
                                " (its file system or this kernel cannot: Linux 5.12 maps ext4, 6.3 tmpfs)"));
 }
 
-// Nothing of a cluster is ever below it, so there it may be hidden.
-constexpr const char* kScratch = "/sys";
-
 // Attaches mapped copies of the layers where only the calling thread sees them, which from here on lives in a mount
 // namespace of its own, and lists them.
 Result<std::vector<std::string>> attach_mapped(const std::vector<std::string>& layers, const IdMap& ids) {
-  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-      ::mount("tmpfs", kScratch, "tmpfs", 0, "mode=700") != 0)
-    return fail(Status::from_errno("make a mount namespace"));
+  if (auto r = own_mounts(); !r) return fail(r.error());
+  if (::mount("tmpfs", kScratch, "tmpfs", 0, "mode=700") != 0) return fail(Status::from_errno("make a place for layers"));
   std::vector<std::string> out;
   for (const auto& layer : layers) {
     auto tree = id_mapped(layer, ids.user_namespace);

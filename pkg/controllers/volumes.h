@@ -10,6 +10,7 @@
 namespace kcube::controllers {
 
 inline const client::GroupVersionResource kStorageClasses{"storage.k8s.io", "v1", "storageclasses"};
+inline const client::GroupVersionResource kVolumeAttributesClasses{"storage.k8s.io", "v1", "volumeattributesclasses"};
 inline constexpr const char *kBindCompleted = "pv.kubernetes.io/bind-completed", *kBoundByController = "pv.kubernetes.io/bound-by-controller",
                             *kSelectedNode = "volume.kubernetes.io/selected-node", *kProvisionedBy = "pv.kubernetes.io/provisioned-by",
                             *kStorageProvisioner = "volume.kubernetes.io/storage-provisioner",

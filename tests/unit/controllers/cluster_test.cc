@@ -355,6 +355,24 @@ TEST(Volumes, TheSmallestThatFitsIsChosenAndKept) {
   EXPECT_EQ(string_at(world.get(kPersistentVolumes, "", "v-2gi")->value(), {"status", "phase"}), "Released");
 }
 
+TEST(Volumes, AClassOfAttributesStaysAsLongAsItIsNamed) {
+  World world;
+  world.run(make_volume_protection_controller(world.context()));
+  for (const char* name : {"used", "free"})
+    world.make(kVolumeAttributesClasses, R"({"apiVersion":"storage.k8s.io/v1","kind":"VolumeAttributesClass","metadata":{"name":")" + std::string(name) +
+                                             R"(","finalizers":["kubernetes.io/vac-protection"]},"driverName":"d"})");
+  world.make(kPersistentVolumeClaims, R"({"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"c","namespace":"default"},
+    "spec":{"volumeAttributesClassName":"used","accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})");
+  world.settle();
+  for (const char* name : {"used", "free"}) (void)world.client.remove(kVolumeAttributesClasses, "", name, {});
+  world.settle();
+  EXPECT_FALSE(world.get(kVolumeAttributesClasses, "", "free"));
+  ASSERT_TRUE(world.get(kVolumeAttributesClasses, "", "used"));
+  world.patch(kPersistentVolumeClaims, "default", "c", R"({"spec":{"volumeAttributesClassName":"free"}})");
+  world.settle();
+  EXPECT_FALSE(world.get(kVolumeAttributesClasses, "", "used"));
+}
+
 TEST(LoadBalancers, GetTheNodesAddresses) {
   World world;
   world.run(make_service_lb_controller(world.context()));
