@@ -4,6 +4,8 @@
 #include <set>
 #include <charconv>
 
+#include "pkg/base/go_quoted.h"
+
 namespace kcube::api {
 namespace {
 
@@ -13,7 +15,7 @@ std::string qualified(std::string_view group, std::string_view resource) {
   return out;
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string quoted(std::string_view text) { return go_quoted(text); }
 
 Status with_details(Status status, std::string_view group, std::string_view kind, std::string_view name) {
   status.details().group = group;
@@ -25,6 +27,7 @@ Status with_details(Status status, std::string_view group, std::string_view kind
 // A value as field.Error prints it: strings quoted, the rest as JSON.
 std::string shown(const json::value& value) {
   if (value.is_null()) return "null";
+  if (value.is_string()) return go_quoted(json::view(value.get_string()));
   if (!value.is_double()) return json::serialize(value);
   // As Go prints it: Boost's own form of 1.5 is 1.5E0.
   char buffer[64];

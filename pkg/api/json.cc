@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "pkg/api/json_builder.h"
+#include "pkg/api/json_depth.h"
 #include "pkg/api/json_errors.h"
 #include "pkg/api/json_members.h"
 
@@ -12,12 +13,10 @@ namespace kcube::json {
 
 namespace {
 
-constexpr int kMaxDepth = 512;
-
 // True when the whole text is one document. `overflow` is the number, if that was it, which a double cannot hold.
-bool parse_whole(std::string_view text, value& out, std::string& overflow) {
+bool parse_whole(std::string_view text, value& out, std::string& overflow, int max_depth) {
   boost::json::parse_options options;
-  options.max_depth = kMaxDepth;
+  options.max_depth = static_cast<size_t>(max_depth);
   boost::json::error_code error;
   boost::json::basic_parser<Builder> parser(options);
   parser.handler().stack.reset();
@@ -29,17 +28,33 @@ bool parse_whole(std::string_view text, value& out, std::string& overflow) {
   return true;
 }
 
-}  // namespace
-
-Result<value> parse(std::string_view text) {
+Result<value> parse_up_to(std::string_view text, int max_depth) {
   value out;
   std::string overflow;
-  if (parse_whole(text, out, overflow)) return out;
+  if (parse_whole(text, out, overflow, max_depth)) return out;
   // Go takes text that is no UTF-8, and half surrogates, and shows U+FFFD instead.
-  if (std::string fixed = repaired(text); fixed != text && parse_whole(fixed, out, overflow)) return out;
+  if (std::string fixed = repaired(text); fixed != text && parse_whole(fixed, out, overflow, max_depth)) return out;
   if (!overflow.empty()) return fail(Status::bad_request("json: cannot unmarshal number " + overflow + " into Go value of type float64"));
-  std::string why = syntax_error(text, kMaxDepth);
+  std::string why = syntax_error(text, max_depth);
   return fail(Status::bad_request(why.empty() ? "invalid JSON" : std::move(why)));
+}
+
+}  // namespace
+
+Result<value> parse(std::string_view text) { return parse_up_to(text, kUsualDepth); }
+Result<value> parse_deep(std::string_view text) { return parse_up_to(text, kMostDepth); }
+
+bool is_deeper(const value& v, int most) {
+  if (!v.is_object() && !v.is_array()) return false;
+  if (most == 0) return true;
+  if (v.is_object()) {
+    for (const auto& m : v.get_object())
+      if (is_deeper(m.value(), most - 1)) return true;
+    return false;
+  }
+  for (const value& item : v.get_array())
+    if (is_deeper(item, most - 1)) return true;
+  return false;
 }
 
 void append(std::string& out, const value& v) {

@@ -50,52 +50,60 @@ class Scanner {
   }
   char here() const { return at_ < text_.size() ? text_[at_] : '\0'; }
 
+  // One value, with all that is in it. Nothing recurses: texts of strangers nest.
   bool value() {
+    std::string open;   // the brackets around this place
+    while (true) {
+      space();
+      if (here() == '{' || here() == '[') {
+        if (open.size() >= static_cast<size_t>(max_depth_)) return fault("exceeded max depth");
+        open += here();
+        ++at_;
+        space();
+        if (here() != (open.back() == '{' ? '}' : ']')) {
+          if (open.back() == '{' && !key()) return false;
+          continue;
+        }
+      } else if (!scalar()) {
+        return false;
+      }
+      if (!ends(open)) return false;
+      if (open.empty()) return true;
+    }
+  }
+  // Behind a value: closes what ends there, and goes on to the next one when there is one. False at a fault.
+  bool ends(std::string& open) {
+    while (!open.empty()) {
+      space();
+      const bool object = open.back() == '{';
+      if (here() == (object ? '}' : ']')) {
+        ++at_;
+        open.pop_back();
+        continue;
+      }
+      if (here() != ',') return fault(object ? "after object key:value pair" : "after array element");
+      ++at_;
+      return !object || key();
+    }
+    return true;
+  }
+  bool key() {
     space();
+    if (here() != '"') return fault("looking for beginning of object key string");
+    if (!string()) return false;
+    space();
+    if (here() != ':') return fault("after object key");
+    ++at_;
+    return true;
+  }
+  bool scalar() {
     switch (here()) {
-      case '{': return deeper(&Scanner::object);
-      case '[': return deeper(&Scanner::array);
       case '"': return string();
       case 't': return literal("true");
       case 'f': return literal("false");
       case 'n': return literal("null");
       case '-': return number();
       default: return std::isdigit(static_cast<unsigned char>(here())) ? number() : fault("looking for beginning of value");
-    }
-  }
-  bool deeper(bool (Scanner::*part)()) {
-    if (++depth_ > max_depth_) return fault("exceeded max depth");
-    ++at_;
-    bool fine = (this->*part)();
-    --depth_;
-    return fine;
-  }
-  bool object() {
-    space();
-    if (here() == '}') return ++at_, true;
-    while (true) {
-      space();
-      if (here() != '"') return fault("looking for beginning of object key string");
-      if (!string()) return false;
-      space();
-      if (here() != ':') return fault("after object key");
-      ++at_;
-      if (!value()) return false;
-      space();
-      if (here() == '}') return ++at_, true;
-      if (here() != ',') return fault("after object key:value pair");
-      ++at_;
-    }
-  }
-  bool array() {
-    space();
-    if (here() == ']') return ++at_, true;
-    while (true) {
-      if (!value()) return false;
-      space();
-      if (here() == ']') return ++at_, true;
-      if (here() != ',') return fault("after array element");
-      ++at_;
     }
   }
   bool string() {
@@ -144,7 +152,6 @@ class Scanner {
 
   std::string_view text_;
   const int max_depth_;
-  int depth_ = 0;
   size_t at_ = 0;
   std::string error_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pkg/api/names.h"
+#include "pkg/base/go_quoted.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::api {
@@ -11,7 +12,8 @@ namespace {
 // Words of the selector language: identifiers and the operators "=" "==" "!=" "!" "," "(" ")" "<" ">".
 class Lexer {
  public:
-  explicit Lexer(std::string_view text) : text_(text) { next(); }
+  // A zero byte ends the text, as it does to the real one.
+  explicit Lexer(std::string_view text) : text_(text.substr(0, text.find('\0'))) { next(); }
   std::string_view token() const { return token_; }
   bool end() const { return token_.empty(); }
   bool identifier() const { return !end() && !is_special(token_[0]); }
@@ -50,62 +52,89 @@ using Op = LabelSelector::Op;
 
 Status cannot_parse(std::string_view what) { return Status::bad_request("unable to parse requirement: " + std::string(what)); }
 
+std::string found(std::string_view token, std::string_view expected) { return "found '" + std::string(token) + "', expected: " + std::string(expected); }
+
 Result<std::vector<std::string>> parse_values(Lexer& lexer) {
-  if (lexer.take() != "(") return fail(cannot_parse("found '" + std::string(lexer.token()) + "' expected: '('"));
+  if (lexer.token() != "(") return fail(cannot_parse("found '" + std::string(lexer.token()) + "' expected: '('"));
+  lexer.take();
+  if (lexer.token() == ")") return lexer.take(), std::vector<std::string>{""};
+  if (!lexer.identifier() && lexer.token() != ",") return fail(cannot_parse(found(lexer.token(), "',', ')' or identifier")));
+  // "(a,,b)" holds an empty value, as the real parser has it.
   std::vector<std::string> values;
-  // "(a,,b)" and "()" hold empty values, as the real parser has it.
-  std::string value;
   while (true) {
-    if (lexer.end()) return fail(cannot_parse("found '', expected: ',' or ')'"));
     if (lexer.identifier()) {
-      value = lexer.take();
+      values.emplace_back(lexer.take());
+      if (lexer.token() == ")") break;
+      if (lexer.token() != ",") return fail(cannot_parse(found(lexer.token(), "',' or ')'")));
       continue;
     }
-    std::string_view token = lexer.take();
-    if (token != "," && token != ")") return fail(cannot_parse("found '" + std::string(token) + "', expected: ',', or identifier"));
-    values.push_back(std::move(value));
-    value.clear();
-    if (token == ")") break;
+    if (lexer.token() != ",") return fail(cannot_parse(found(lexer.token(), "',', or identifier")));
+    lexer.take();
+    if (values.empty() || lexer.token() == ")" || lexer.token() == ",") values.emplace_back();
+    if (lexer.token() == ")") break;
+    if (lexer.token() == ",") lexer.take();
   }
+  lexer.take();
   std::ranges::sort(values);
+  values.erase(std::ranges::unique(values).begin(), values.end());
   return values;
 }
 
-Result<Requirement> parse_requirement(Lexer& lexer) {
-  Requirement r{"", Op::exists, {}};
-  bool negated = false;
-  if (lexer.token() == "!") {
-    lexer.take();
-    negated = true;
-  }
-  if (!lexer.identifier()) return fail(cannot_parse("found '" + std::string(lexer.token()) + "', expected: identifier"));
-  r.key = lexer.take();
-  if (std::string problem = check_qualified_name(r.key); !problem.empty())
-    return fail(cannot_parse("key: Invalid value: \"" + r.key + "\": " + problem));
-  if (negated) {
-    r.op = Op::not_exists;
-    return r;
-  }
-  if (lexer.end() || lexer.token() == ",") return r;
-  std::string_view op = lexer.take();
+Result<std::string> parse_exact_value(Lexer& lexer) {
+  if (lexer.end() || lexer.token() == ",") return std::string();
+  if (!lexer.identifier()) return fail(cannot_parse(found(lexer.token(), "identifier")));
+  return std::string(lexer.take());
+}
+
+// As labels say their faults, which are more than those of other qualified names.
+std::string label_key_problem(std::string_view key) {
+  std::string problem = check_qualified_name(key);
+  constexpr std::string_view kOther = "a qualified name ", kEmpty = "name part must be non-empty";
+  if (problem.starts_with(kOther)) problem.replace(0, kOther.size(), "a valid label key ");
+  if (problem == kEmpty) problem += "; " + check_qualified_name("-");
+  return problem;
+}
+
+// The key has been read. What is wrong with the values.
+Result<void> parse_operation(Lexer& lexer, Requirement& r) {
+  std::string_view op = lexer.token();
   if (op == "in" || op == "notin") {
+    lexer.take();
     r.op = op == "in" ? Op::in : Op::not_in;
     auto values = parse_values(lexer);
     if (!values) return fail(values.error());
     r.values = std::move(*values);
-  } else if (op == "=" || op == "==" || op == "!=") {
-    r.op = op == "!=" ? Op::not_in : Op::in;
-    r.values = {lexer.identifier() ? std::string(lexer.take()) : std::string()};
-  } else if (op == ">" || op == "<") {
-    r.op = op == ">" ? Op::greater : Op::less;
-    r.values = {lexer.identifier() ? std::string(lexer.take()) : std::string()};
-    if (!parse_int<int64_t>(r.values[0])) return fail(cannot_parse("values[0]: for 'Gt', 'Lt' operators, the value must be an integer"));
+  } else if (op == "=" || op == "==" || op == "!=" || op == ">" || op == "<") {
+    lexer.take();
+    r.op = op == "!=" ? Op::not_in : op == ">" ? Op::greater : op == "<" ? Op::less : Op::in;
+    auto value = parse_exact_value(lexer);
+    if (!value) return fail(value.error());
+    r.values = {std::move(*value)};
   } else {
-    return fail(cannot_parse("found '" + std::string(op) + "', expected: in, notin, =, ==, !=, gt, lt"));
+    return fail(cannot_parse(found(op, "in, notin, =, ==, !=, gt, lt")));
   }
-  for (const std::string& value : r.values)
-    if (std::string problem = check_label_value(value); !problem.empty())
-      return fail(cannot_parse("values[0][" + r.key + "]: Invalid value: \"" + value + "\": " + problem));
+  std::vector<std::string> problems;
+  if ((r.op == Op::greater || r.op == Op::less) && !parse_int<int64_t>(r.values[0]))
+    problems.push_back("values[0]: Invalid value: " + go_quoted(r.values[0]) + ": for 'Gt', 'Lt' operators, the value must be an integer");
+  for (size_t i = 0; i < r.values.size(); ++i)
+    if (std::string problem = check_label_value(r.values[i]); !problem.empty())
+      problems.push_back("values[" + std::to_string(i) + "][" + r.key + "]: Invalid value: " + go_quoted(r.values[i]) + ": " + problem);
+  if (problems.empty()) return {};
+  return fail(cannot_parse(problems.size() == 1 ? problems[0] : "[" + join(problems, ", ") + "]"));
+}
+
+Result<Requirement> parse_requirement(Lexer& lexer) {
+  Requirement r{"", Op::exists, {}};
+  if (lexer.token() == "!") {
+    lexer.take();
+    r.op = Op::not_exists;
+  }
+  if (!lexer.identifier()) return fail(cannot_parse(found(lexer.token(), "identifier")));
+  r.key = lexer.take();
+  if (std::string problem = label_key_problem(r.key); !problem.empty())
+    return fail(cannot_parse("<nil>: Invalid value: " + go_quoted(r.key) + ": " + problem));
+  if (r.op == Op::not_exists || lexer.end() || lexer.token() == ",") return r;
+  if (auto done = parse_operation(lexer, r); !done) return fail(done.error());
   return r;
 }
 
@@ -138,12 +167,14 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
   LabelSelector selector;
   Lexer lexer(text);
   while (!lexer.end()) {
+    if (!lexer.identifier() && lexer.token() != "!") return fail(Status::bad_request(found(lexer.token(), "!, identifier, or 'end of string'")));
     auto r = parse_requirement(lexer);
     if (!r) return fail(r.error());
     selector.requirements_.push_back(std::move(*r));
     if (lexer.end()) break;
-    if (lexer.take() != ",") return fail(cannot_parse("found '" + std::string(lexer.token()) + "', expected: ',' or 'end of string'"));
-    if (lexer.end()) return fail(cannot_parse("found '', expected: identifier after ','"));
+    if (lexer.token() != ",") return fail(Status::bad_request(found(lexer.token(), "',' or 'end of string'")));
+    lexer.take();
+    if (!lexer.identifier() && lexer.token() != "!") return fail(Status::bad_request(found(lexer.token(), "identifier after ','")));
   }
   return selector;
 }
@@ -211,40 +242,53 @@ std::string LabelSelector::to_string() const {
   return out;
 }
 
-Result<FieldSelector> FieldSelector::parse(std::string_view text) {
-  FieldSelector selector;
-  // Terms end at unescaped commas.
+namespace {
+
+// A value of a field selector without its backslashes.
+Result<std::string> unescaped(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == ',' || text[i] == '=')
+      return fail(Status::bad_request("invalid field selector: unescaped character in value: " + std::to_string(text[i])));   // its number
+    if (text[i] == '\\') {
+      std::string_view next = text.substr(++i);
+      if (next.empty() || std::string_view("\\,=").find(next[0]) == std::string_view::npos)
+        return fail(Status::bad_request("invalid field selector: invalid escape sequence: \\" + std::string(next.substr(0, utf8_length(next)))));
+    }
+    out += text[i];
+  }
+  return out;
+}
+
+// Ends at unescaped commas.
+std::vector<std::string> field_terms(std::string_view text) {
   std::vector<std::string> terms(1);
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 1 < text.size()) {
-      terms.back() += text[i];
-      terms.back() += text[++i];
-    } else if (text[i] == ',') {
+    if (text[i] == ',') {
       terms.emplace_back();
-    } else {
-      terms.back() += text[i];
+      continue;
     }
+    terms.back() += text[i];
+    if (text[i] == '\\' && i + 1 < text.size()) terms.back() += text[++i];
   }
-  for (const std::string& term : terms) {
+  std::ranges::sort(terms);
+  return terms;
+}
+
+}  // namespace
+
+Result<FieldSelector> FieldSelector::parse(std::string_view text) {
+  FieldSelector selector;
+  for (const std::string& term : field_terms(text)) {
     if (term.empty()) continue;
+    size_t equals = term.find('=');
+    if (equals == std::string::npos) return fail(Status::bad_request("invalid selector: '" + std::string(text) + "'; can't understand '" + term + "'"));
     Term t;
-    size_t op = term.find_first_of("=!"), value_at;
-    if (op == std::string::npos || (term[op] == '!' && (op + 1 >= term.size() || term[op + 1] != '=')))
-      return fail(Status::bad_request("invalid selector: '" + std::string(text) + "'; can't understand '" + term + "'"));
-    t.negated = term[op] == '!';
-    value_at = op + (t.negated || (op + 1 < term.size() && term[op + 1] == '=') ? 2 : 1);
-    t.path = term.substr(0, op);
-    for (size_t i = value_at; i < term.size(); ++i) {
-      char c = term[i];
-      if (c == '\\') {
-        if (i + 1 >= term.size() || std::string_view("\\,=").find(term[i + 1]) == std::string_view::npos)
-          return fail(Status::bad_request("invalid field selector: invalid escape sequence in value: " + term));
-        c = term[++i];
-      } else if (c == '=') {
-        return fail(Status::bad_request("invalid field selector: unescaped character in value: " + term));
-      }
-      t.value += c;
-    }
+    t.negated = equals > 0 && term[equals - 1] == '!';
+    t.path = term.substr(0, equals - (t.negated ? 1 : 0));
+    auto value = unescaped(std::string_view(term).substr(equals + (!t.negated && term.substr(equals, 2) == "==" ? 2 : 1)));
+    if (!value) return fail(value.error());
+    t.value = std::move(*value);
     selector.terms_.push_back(std::move(t));
   }
   return selector;

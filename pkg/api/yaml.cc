@@ -22,7 +22,7 @@ namespace {
 
 // A manifest of 3 MiB has fewer nodes than this; an alias bomb has more.
 constexpr size_t kMaxNodes = 1'000'000;
-constexpr int kMaxDepth = 100;
+constexpr int kMaxDepth = 100, kOthersDepth = 10'000;
 // yaml-cpp reads a flow collection to its end before it says a word, and holds a kilobyte for each that begins in it.
 constexpr size_t kMaxFlows = 50'000, kFewFlows = 2'000;
 
@@ -32,6 +32,16 @@ size_t flows_in(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i)
     if ((text[i] == '[' || text[i] == '{') && !(i + 1 < text.size() && (text[i + 1] == ']' || text[i + 1] == '}'))) ++flows;
   return flows;
+}
+
+// How deep its flow collections nest, more or less.
+int flow_depth(std::string_view text) {
+  int depth = 0, deepest = 0;
+  for (char c : text) {
+    if (c == '[' || c == '{') deepest = std::max(deepest, ++depth);
+    if (c == ']' || c == '}') --depth;
+  }
+  return deepest;
 }
 
 std::optional<json::value> integer(std::string_view digits, int base, bool negative) {
@@ -95,6 +105,34 @@ Result<json::value> scalar(const YAML::Node& node) {
   if (text == "-.inf" || text == "-.Inf" || text == "-.INF") return fail(Status::bad_request("json: unsupported value: -Inf"));
   if (std::ranges::find(kNan, text) != std::end(kNan)) return fail(Status::bad_request("json: unsupported value: NaN"));
   return plain(text);
+}
+
+// What yaml-cpp finds, in the words of the library that kube-apiserver reads with. Its scanner counts lines from one, its
+// parser from zero; neither speaks of the first.
+std::string syntax_error(const YAML::Exception& e, std::string_view text) {
+  struct Words {
+    std::string_view ours, theirs;
+    bool of_scanner;
+  };
+  static constexpr Words kWords[] = {
+      {"end of map flow not found", "did not find expected ',' or '}'", false},
+      {"end of sequence flow not found", "did not find expected ',' or ']'", false},
+      {"end of map not found", "did not find expected key", false},
+      {"end of sequence not found", "did not find expected '-' indicator", false},
+      {"illegal map value", "mapping values are not allowed in this context", true},
+      {"illegal block entry", "block sequence entries are not allowed in this context", true},
+      {"illegal flow end", "did not find expected node content", false},
+      {"illegal EOF in scalar", "found unexpected end of stream", true},
+      {"illegal document indicator in scalar", "found unexpected document indicator", true},
+      {"unknown token", "found character that cannot start any token", true},
+  };
+  const int line = e.mark.is_null() ? 0 : e.mark.line;
+  std::string_view at = split(text, '\n')[std::min<size_t>(static_cast<size_t>(std::max(line, 0)), static_cast<size_t>(std::ranges::count(text, '\n')))];
+  const size_t indented = std::min(at.find_first_not_of(" \t"), at.size());
+  if (at.substr(0, indented).find('\t') != std::string_view::npos) return "yaml: line " + std::to_string(line + 1) + ": found character that cannot start any token";
+  for (const Words& words : kWords)
+    if (e.msg == words.ours) return "yaml: " + (line == 0 ? "" : "line " + std::to_string(words.of_scanner ? line + 1 : line) + ": ") + std::string(words.theirs);
+  return "yaml: " + (e.mark.is_null() ? "" : "line " + std::to_string(line + 1) + ": ") + e.msg;
 }
 
 Status too_deep(int line) {
@@ -205,10 +243,10 @@ Result<std::vector<json::value>> read(std::string_view text, bool first_only, st
       out.push_back(std::move(*v));
     }
   } catch (const YAML::DeepRecursion& e) {
-    return fail(too_deep(e.mark.line));
+    // Beyond the limit that others have too, it is said as they do.
+    return fail(flow_depth(text) > kOthersDepth ? Status::bad_request("yaml: exceeded max depth of " + std::to_string(kOthersDepth)) : too_deep(e.mark.line));
   } catch (const YAML::Exception& e) {
-    std::string where = e.mark.is_null() ? "" : "line " + std::to_string(e.mark.line + 1) + ": ";
-    return fail(Status::bad_request("yaml: " + where + e.msg));
+    return fail(Status::bad_request(syntax_error(e, text)));
   }
   return out;
 }
@@ -225,6 +263,9 @@ Result<std::vector<json::value>> parse_yaml_stream(std::string_view text) {
 
 Result<json::value> parse_yaml_body(std::string_view text, std::vector<std::string>& duplicates) {
   auto first = read(text, true, duplicates);
+  // JSON is YAML that may nest deeper.
+  if (!first && trim(text).starts_with('{') && first.error().message().find("exceeded max depth") != std::string::npos)
+    if (auto one = json::parse(text)) return one;
   if (!first) return fail(first.error());
   return first->empty() ? json::value(nullptr) : std::move(first->front());
 }

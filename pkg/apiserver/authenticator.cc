@@ -104,7 +104,7 @@ Result<auth::User> Authenticator::authenticate(const http::Request& request) con
   if (!header.empty()) {
     size_t space = header.find(' ');
     if (space != std::string_view::npos && to_lower(header.substr(0, space)) == "bearer") return by_token(std::string(trim(header.substr(space + 1))));
-    return fail(api::unauthorized());
+    // No one here understands other schemes: as if there was none.
   }
   // Browsers cannot set headers on a WebSocket: the token comes as a subprotocol.
   for (std::string_view offered : request.headers.all("Sec-WebSocket-Protocol")) {

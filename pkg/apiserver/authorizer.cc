@@ -163,10 +163,6 @@ Authorizer::Decision Authorizer::decide_rbac(const auth::Attributes& a) const {
 
 std::vector<auth::PolicyRule> Authorizer::rules_of(const auth::User& user, std::string_view ns) const {
   std::vector<auth::PolicyRule> rules;
-  if (user.in_group("system:masters")) {
-    rules.push_back({{"*"}, {"*"}, {"*"}, {}, {}});
-    rules.push_back({{"*"}, {}, {}, {}, {"*"}});
-  }
   each_grant(user, ns, [&](const Grant& grant) {
     rules.insert(rules.end(), grant.rules->begin(), grant.rules->end());
     return false;

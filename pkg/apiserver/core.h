@@ -59,7 +59,11 @@ struct Call {
   std::function<void()> take_back;   // undoes what admission did beside the object, when the write then fails; may be null
   bool cbor = false;                 // the body is CBOR, whose decoder has its own words
   std::vector<machinery::Emptied> emptied;   // of the body, for what the rules say of it
-  std::vector<std::string> duplicates; // fields that the body has twice, to be refused along with unknown ones
+  bool deep = false;                 // the body nests deeper than json::kUsualDepth; what is left of it must not
+  // What the text of the body says that its value does not, as it is told or refused: fields that are there twice. It comes
+  // before the unknown fields, or with them in the order of the text.
+  std::vector<std::string> problems;
+  enum class Problems { before, whole } problems_are = Problems::before;
 
   ObservedResponder* observed = nullptr;                  // who measures the request; null for parts of this process
   std::shared_ptr<audit::Record> audit;                   // null when the request is not recorded

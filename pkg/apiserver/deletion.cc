@@ -75,6 +75,7 @@ bool ready_to_go(const Resource& r, const json::object& object) {
 }
 
 Result<Written> Engine::remove(Call& call, const DeleteOptions& deletion) {
+  if (auto done = check_name(call); !done) return fail(done.error());
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old) return fail(missing(call));
@@ -113,8 +114,10 @@ Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const Del
   if (at_once && strategy.grace == nullptr) return commit(call, copy, old->revision(), true);
   if (!was_deleting || grace < grace_of(old->value().get_object())) {
     metadata["deletionTimestamp"] = format_time(now + std::chrono::seconds(grace));
-    if (!is_namespace(*call.resource)) metadata["deletionGracePeriodSeconds"] = grace;
-    if (!was_deleting && metadata.contains("generation")) metadata["generation"] = json::get_int(metadata.if_contains("generation")) + 1;
+    // Definitions are marked by themselves there, as namespaces are.
+    const bool definition = call.resource->is("apiextensions.k8s.io", "customresourcedefinitions");
+    if (!is_namespace(*call.resource) && !definition) metadata["deletionGracePeriodSeconds"] = grace;
+    if (!was_deleting && !definition && metadata.contains("generation")) metadata["generation"] = json::get_int(metadata.if_contains("generation")) + 1;
     if (is_namespace(*call.resource)) json::ensure_object(object, "status")["phase"] = "Terminating";
   }
   if (at_once) return commit(call, copy, old->revision(), true);
@@ -122,10 +125,13 @@ Result<Written> Engine::mark_deleted(Call& call, const ObjectPtr& old, const Del
   return commit(call, copy, old->revision(), false);
 }
 
-Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const DeleteOptions& deletion, const ListOptions& query) {
+Result<ListPage> Engine::remove_collection(Call& call, const DeleteOptions& deletion, const ListOptions& query) {
   auto page = list(call, query);
   if (!page) return fail(page.error());
-  std::vector<ObjectPtr> removed;
+  ListPage gone;
+  gone.continue_token = page->continue_token;
+  gone.remaining = page->remaining;
+  std::vector<ObjectPtr>& removed = gone.items;
   for (const ObjectPtr& object : page->items) {
     Call one = call;
     one.ns = object->namespace_();
@@ -136,7 +142,8 @@ Result<std::vector<ObjectPtr>> Engine::remove_collection(Call& call, const Delet
     if (done) removed.push_back(object);   // as it was listed
     else if (!done.error().is_not_found() && !done.error().is_conflict()) return fail(done.error());
   }
-  return removed;
+  gone.revision = core_.cache.revision();
+  return gone;
 }
 
 }  // namespace kcube::apiserver

@@ -82,7 +82,10 @@ std::string storage_version_hash(const ResourceInfo& r) {
     text = std::string(r.group) + "/" + std::string(r.stored_version) + "/" + std::string(r.kind);
   } else {
     const ResourceInfo& stored = *storage_version(api::Schema::builtin(), r);
-    text = std::string(stored.kind_group) + "/" + std::string(stored.kind_version) + "/" + std::string(stored.kind);
+    // These two kinds are stored in the version that the release before understands.
+    std::string_view version = stored.kind_version;
+    if (stored.kind == "CustomResourceDefinition" || stored.kind.starts_with("MutatingAdmissionPolicy")) version = "v1beta1";
+    text = std::string(stored.kind_group) + "/" + std::string(version) + "/" + std::string(stored.kind);
   }
   return base64_encode(auth::sha256(text).substr(0, 8));
 }

@@ -2,6 +2,9 @@
 
 #include <sys/utsname.h>
 
+#include <algorithm>
+
+#include "pkg/api/errors.h"
 #include "pkg/api/json.h"
 #include "pkg/apiserver/diagnostics.h"
 #include "pkg/apiserver/extension/open_api.h"
@@ -23,6 +26,33 @@ bool wants_protobuf(std::string_view accept) {
     if (one.find("proto-openapi.spec.v2") != std::string_view::npos) return true;
     if (one.find("json") != std::string_view::npos || one.find("*/*") != std::string_view::npos) return false;
   }
+  return false;
+}
+
+// What stands in a document of discovery: the groups of /api and /apis and /apis/GROUP, or the resources of a version.
+constexpr int kOfGroups = 0, kOfResources = 1;
+int depth_of(std::string_view path) {
+  const auto slashes = std::ranges::count(path, '/');
+  return slashes == (path.starts_with("/apis") ? 3 : 2) ? kOfResources : kOfGroups;
+}
+
+bool is_acceptable(std::string_view accept, std::initializer_list<std::string_view> types) {
+  if (trim(accept).empty()) return true;
+  for (std::string_view one : split(accept, ',')) {
+    std::string_view type = trim(one.substr(0, one.find(';')));
+    if (type == "*/*" || std::ranges::find(types, type) != types.end()) return true;
+  }
+  return false;
+}
+
+// Otherwise answers by itself.
+bool accepts_discovery(std::string_view path, const http::Request& request, http::Responder& responder) {
+  std::string_view accept = request.headers.get("Accept");
+  if (is_acceptable(accept, {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"})) return true;
+  constexpr std::string_view kTypes = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+  if (depth_of(path) == kOfResources) respond_status(responder, Status(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: " + std::string(kTypes)));
+  else if (is_acceptable(accept, {"application/*"})) return true;
+  else respond_status(responder, api::not_acceptable(kTypes));
   return false;
 }
 
@@ -96,6 +126,10 @@ bool Documents::openapi(const http::Request& request, http::Responder& responder
   if (v2) body = machinery::openapi_v2(schema_, custom);
   else if (path == "/openapi/v3" || path == "/openapi/v3/") body = machinery::openapi_v3_index(schema_, custom);
   else if (path.starts_with("/openapi/v3/")) body = machinery::openapi_v3(schema_, custom, path.substr(12));
+  if (body.empty() && path.starts_with("/openapi/v3/")) {
+    responder.respond(404, {}, "");
+    return true;
+  }
   if (body.empty()) return false;
   if (aggregator_.active()) {
     if (path == "/openapi/v2") body = merged_.openapi_v2(body);
@@ -143,6 +177,7 @@ bool Documents::discovery(const std::string& path, const http::Request& request,
     }
   }
   const std::string* own = served->discovery.legacy(path);
+  if (own != nullptr && !accepts_discovery(path, request, responder)) return true;
   std::string text = own == nullptr ? "" : *own;
   constexpr size_t kApis = sizeof("/apis/") - 1;
   if (extended && path == "/apis") text = merged_.groups(text);
@@ -155,11 +190,22 @@ bool Documents::discovery(const std::string& path, const http::Request& request,
 bool Documents::knows_group(const std::string& path) const { return served_.load()->discovery.legacy(path) != nullptr; }
 
 bool Documents::serve(const http::Request& request, http::Responder& responder) const {
-  if (request.method != "GET" && request.method != "HEAD") return false;
   if (health(request, responder)) return true;
+  const bool version = request.path == "/version" || request.path == "/version/";
+  const bool routed = version || served_.load()->discovery.legacy(request.path) != nullptr;
+  // Groups are served whatever the method; what they hold is not.
+  if (routed && request.method != "GET" && (version || depth_of(request.path) != kOfGroups)) {
+    respond_status(responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+    return true;
+  }
+  if (request.method != "GET" && request.method != "HEAD" && !routed) return false;
   std::string path = request.path;
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  if (request.path == "/version" || request.path == "/version/") {
+  if (version) {
+    if (!is_acceptable(request.headers.get("Accept"), {"application/json"})) {
+      respond_status(responder, Status(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: application/json"));
+      return true;
+    }
     respond_json(responder, 200, version_json());
     return true;
   }

@@ -26,7 +26,7 @@ class Documents {
   void set_custom(extension::CustomResources custom);
   // Answers and returns true when `request.path` is one of them.
   bool serve(const http::Request& request, http::Responder& responder) const;
-  // "/apis/GROUP" is there.
+  // "/apis/GROUP", or another document of discovery, is there.
   bool knows_group(const std::string& path) const;
   // What everybody may read, also with no credentials, whatever RBAC says.
   static bool is_public(std::string_view path);

@@ -4,19 +4,24 @@
 #include <utility>
 
 #include "pkg/api/errors.h"
+#include "pkg/api/json_depth.h"
+#include "pkg/api/names.h"
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/conversion.h"
 #include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/apiserver/deletion.h"
-#include "pkg/apiserver/go_text.h"
 #include "pkg/apiserver/machinery/apply.h"
 #include "pkg/apiserver/machinery/configuration.h"
 #include "pkg/apiserver/machinery/defaults.h"
+#include "pkg/apiserver/machinery/go_text.h"
 #include "pkg/apiserver/machinery/patch.h"
+#include "pkg/apiserver/machinery/scale_managers.h"
+#include "pkg/apiserver/machinery/unstructured.h"
 #include "pkg/apiserver/machinery/validation.h"
 #include "pkg/apiserver/machinery/warnings.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/apiserver/strategy.h"
+#include "pkg/base/go_quoted.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
@@ -30,12 +35,37 @@ machinery::ApplyOptions manager_options(const Call& call, SystemTime now, bool f
           call.resource->custom == nullptr || call.resource->strategy->has_status, call.resource->strategy->tracks_spec};
 }
 
+// A Scale is tracked by itself, and what comes of it is carried over.
+machinery::ApplyOptions scale_options(const Call& call, SystemTime now, bool force) {
+  return {call.field_manager, force, "scale", "autoscaling/v1", now, true, true};
+}
+
+json::value tracked_scale(const Resource& r, const json::value& object) {
+  json::value scale = to_scale(r, object);
+  if (json::array managers = machinery::managers_of_scale(object, replicas_path(r)); !managers.empty()) metadata_of(scale.get_object())["managedFields"] = std::move(managers);
+  return scale;
+}
+
+Result<json::value> scaled(const Resource& r, const json::value& object, const json::value& scale) {
+  auto made = from_scale(r, object, scale);
+  if (!made || json::get_array(json::at(&object, {"metadata", "managedFields"})).empty()) return made;
+  json::array managers = machinery::managers_of_scaled(object, scale, replicas_path(r), r.main->api_version());
+  json::object& metadata = metadata_of(made->get_object());
+  if (managers.empty()) metadata.erase("managedFields");
+  else metadata["managedFields"] = std::move(managers);
+  return made;
+}
+
 // What the server alone decides: taken over from the object as it is.
 void keep_system_metadata(json::object& object, const json::object& old) {
   json::object& metadata = metadata_of(object);
   const json::object& before = json::get_object(old.if_contains("metadata"));
-  for (std::string_view name : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "name", "namespace"})
+  for (std::string_view name : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "name", "namespace"}) {
+    // Who would say when an object is gone is refused.
+    const bool deletion = name.starts_with("deletion");
+    if (deletion && !before.contains(json::key(name)) && metadata.contains(json::key(name))) continue;
     keep_member(metadata, before, name);
+  }
   metadata.erase("selfLink");
   const json::value* generate = before.if_contains("generateName");
   if (generate != nullptr && !metadata.contains("generateName")) metadata["generateName"] = *generate;
@@ -137,7 +167,7 @@ Result<void> check_preconditions(const Call& call, const api::Object& old, std::
 
 void init_metadata(json::object& object, const Call& call, SystemTime now) {
   json::object& metadata = metadata_of(object);
-  for (const char* name : {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation"}) metadata.erase(name);
+  for (const char* name : {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"}) metadata.erase(name);
   if (!call.ns.empty()) metadata["namespace"] = call.ns;
   else metadata.erase("namespace");
   metadata["uid"] = new_uuid();
@@ -145,9 +175,19 @@ void init_metadata(json::object& object, const Call& call, SystemTime now) {
   if (call.resource->strategy->has_generation) metadata["generation"] = 1;
 }
 
-Status Engine::missing(const Call& call) const { return api::not_found(call.resource->group(), call.resource->resource(), call.name); }
+Status Engine::missing(const Call& call) const {
+  if (call.resource->is("", "componentstatuses")) return api::not_found("", "componentstatus", call.name);
+  return api::not_found(call.resource->group(), call.resource->resource(), call.name);
+}
+
+Result<void> Engine::check_name(const Call& call) {
+  std::string problem = api::check_path_segment(call.name);
+  if (problem.empty()) return {};
+  return fail(Status::bad_request("Name parameter invalid: " + go_quoted(call.name) + ": " + problem));
+}
 
 Result<ObjectPtr> Engine::get(const Call& call) const {
+  if (auto done = check_name(call); !done) return fail(done.error());
   if (call.resource->cache == nullptr) return fail(missing(call));
   ObjectPtr object = call.resource->cache->get(call.ns, call.name);
   if (!object) return fail(missing(call));
@@ -161,57 +201,89 @@ std::string_view group_of(std::string_view api_version) {
   size_t slash = api_version.find('/');
   return slash == std::string_view::npos ? std::string_view() : api_version.substr(0, slash);
 }
-// Where kube-apiserver has its own form of a kind: the first part of the group's name.
-std::string internal_package(const api::ResourceInfo& stored) { return stored.group.empty() ? "core" : std::string(stored.group.substr(0, stored.group.find('.'))); }
 std::string_view version_of(std::string_view api_version) { return api_version.substr(api_version.find('/') + 1); }   // npos + 1 is 0
+
+}  // namespace
+
+namespace {
+
+Status cannot_handle(const std::string& kind, std::string_view version, const api::ResourceInfo& info, const std::string& why) {
+  return Status::bad_request(kind + " in version \"" + std::string(version) + "\" cannot be handled as a " + std::string(info.kind) + ": " + why);
+}
+
+// Another kind is read as such before it is found to be no good.
+Status not_convertible(const Call& call, const std::string& kind, std::string_view version, const api::Type* type, const json::value& body) {
+  const api::ResourceInfo& info = *call.resource->info;
+  if (type != nullptr && !call.deep)
+    if (auto checked = machinery::check_types(body, *type, machinery::FieldValidation::ignore); !checked) return cannot_handle(kind, version, info, checked.error().message());
+  return cannot_handle(kind, version, info, "converting (" + std::string(version) + "." + kind + ") to (" + call.resource->internal_package() + "." + std::string(info.kind) + "): unknown conversion");
+}
+
+// What the body says that it is, filled in where it says nothing, is what the resource takes.
+Result<void> settle_kind(const Call& call, json::value& body, const std::string& wanted) {
+  const api::ResourceInfo& info = *call.resource->info;
+  json::object& object = body.get_object();
+  std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
+  if (version.starts_with('/')) version.erase(0, 1);
+  if (kind.empty()) kind = info.kind;
+  if (version.empty()) version = wanted;
+  const api::Type* type = api::Schema::builtin().find_kind(group_of(version), version_of(version), kind);
+  const bool list = kind == "List" && version == "v1", old_eviction = kind == "Eviction" && version == "policy/v1beta1";
+  if (type == nullptr && !list && !old_eviction && info.type != nullptr)
+    return fail(cannot_handle(kind, version_of(version), info, "no kind \"" + kind + "\" is registered for version \"" + version + "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
+  if (kind != info.kind) return fail(not_convertible(call, kind, version_of(version), type, body));
+  if (version != wanted && !(old_eviction && info.kind == "Eviction"))
+    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
+  object["kind"] = json::key(info.kind);
+  object["apiVersion"] = wanted;
+  return {};
+}
+
+Result<void> settle_custom_kind(const Call& call, json::value& body, const std::string& wanted) {
+  const api::ResourceInfo& info = *call.resource->info;
+  json::object& object = body.get_object();
+  std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
+  if (!kind.empty() && version != wanted)
+    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
+  if (!kind.empty() && kind != info.kind) {
+    std::string name(json::get_string(body, {"metadata", "name"}));
+    return fail(api::invalid(info.group, kind, name, {api::field_invalid("kind", json::value(kind), "must be " + std::string(info.kind))}));
+  }
+  if (kind.empty() && !version.empty()) return fail(Status::bad_request("Object 'Kind' is missing in '" + json::serialize(body) + "'"));
+  object["kind"] = json::key(info.kind);
+  object["apiVersion"] = wanted;
+  return {};
+}
+
+// Unknown fields and what else is wrong with the text, in the order in which it is told.
+std::vector<std::string> all_problems(const Call& call, std::vector<std::string> unknown) {
+  if (call.problems_are == Call::Problems::whole) return call.problems;
+  unknown.insert(unknown.begin(), call.problems.begin(), call.problems.end());
+  return unknown;
+}
 
 }  // namespace
 
 Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empty empty) const {
   const api::ResourceInfo& info = *call.resource->info;
   if (!body.is_object()) return fail(Status::bad_request("the body of the request was empty or is no object"));
-  json::object& object = body.get_object();
-  std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
   std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
   const bool custom = call.resource->custom != nullptr && call.resource->subresource() != "scale";
-  if (custom && !kind.empty() && version != wanted) {
-    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
-  } else if (custom && !kind.empty() && kind != info.kind) {
-    std::string name(json::get_string(body, {"metadata", "name"}));
-    return fail(api::invalid(info.group, kind, name, {api::field_invalid("kind", json::value(kind), "must be " + std::string(info.kind))}));
-  } else if (kind.empty() && version.empty()) {
-    object["kind"] = json::key(info.kind);
-    object["apiVersion"] = wanted;
-  } else if (kind.empty()) {
-    return fail(Status::bad_request("Object 'Kind' is missing in '" + json::serialize(body) + "'"));
-  } else if (!custom && api::Schema::builtin().find_kind(group_of(version), version_of(version), kind) == nullptr && info.type != nullptr) {
-    return fail(Status::bad_request(kind + " in version \"" + std::string(version_of(version)) + "\" cannot be handled as a " + std::string(info.kind) +
-                                    ": no kind \"" + kind + "\" is registered for version \"" + version + "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
-  } else if (version != wanted && !version.empty()) {
-    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
-  } else if (kind != info.kind) {
-    return fail(Status::bad_request(kind + " in version \"" + std::string(version_of(version)) + "\" cannot be handled as a " + std::string(info.kind) + ": converting (" +
-                                    std::string(version_of(version)) + "." + kind + ") to (" + internal_package(*call.resource->stored) + "." + std::string(info.kind) +
-                                    "): unknown conversion"));
-  } else {
-    object["apiVersion"] = wanted;
-  }
+  if (auto done = custom ? settle_custom_kind(call, body, wanted) : settle_kind(call, body, wanted); !done) return fail(done.error());
   if (info.type == nullptr) return body;
+  auto too_deep = [&](const json::value& v) { return call.deep && json::is_deeper(v, json::kUsualDepth); };
+  if (custom && too_deep(body)) return fail(Status(500, "", "invalid character '{' exceeded max depth"));
   if (custom) return call.resource->custom->decode(call, std::move(body), empty == machinery::Empty::drop);
   if (call.cbor) return decode_typed_cbor(call, std::move(body), empty);
-  auto checked = machinery::check_types(std::move(body), *info.type, call.field_validation, empty);
-  std::string twice;
-  for (const std::string& field : call.duplicates) twice += (twice.empty() ? "" : ", ") + ("duplicate field \"" + field + "\"");
-  if (checked && !twice.empty()) return fail(Status::bad_request("strict decoding error: " + twice));
-  if (!checked) {
-    Status status = checked.error();
-    if (status.message().starts_with("strict decoding error"))
-      return fail(twice.empty() ? std::move(status) : Status::bad_request(status.message() + ", " + twice));
-    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " +
-                                    std::string(info.kind) + ": " + status.message()));
-  }
-  for (std::string& text : checked->warnings) call.warn(std::move(text));
+  const bool strict = call.field_validation == machinery::FieldValidation::strict;
+  auto checked = machinery::check_types(std::move(body), *info.type, strict ? machinery::FieldValidation::warn : call.field_validation, empty);
+  if (!checked) return fail(cannot_handle(std::string(info.kind), info.kind_version, info, checked.error().message()));
   call.emptied = std::move(checked->emptied);
+  if (too_deep(checked->value)) return fail(Status(500, "", "invalid character '{' exceeded max depth"));
+  if (call.field_validation == machinery::FieldValidation::ignore) return std::move(checked->value);
+  std::vector<std::string> problems = all_problems(call, std::move(checked->warnings));
+  if (strict && !problems.empty()) return fail(Status::bad_request("strict decoding error: " + join(problems, ", ")));
+  for (std::string& text : problems) call.warn(std::move(text));
   return std::move(checked->value);
 }
 
@@ -239,6 +311,7 @@ Result<json::value> Engine::decode_typed_cbor(Call& call, json::value body, mach
 // --- Writing ----------------------------------------------------------------------------------------------------------
 
 Result<Written> Engine::write(Call& call, const Transform& transform, bool may_create, bool apply) {
+  if (auto done = check_name(call); !done) return fail(done.error());
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     ObjectPtr old = call.resource->cache->get(call.ns, call.name);
     if (!old && !may_create) return fail(missing(call));
@@ -332,7 +405,7 @@ std::vector<Cause> broken_rules(const Call& call, const api::ResourceInfo& info,
 
 }  // namespace
 
-Result<void> Engine::settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply) {
+Result<void> Engine::settle(Call& call, json::value& object, const json::value* old, Operation operation, bool tracked) {
   const Resource& r = *call.resource;
   Admission admission{core_, call, operation, &object, old};
   // Subresources carry the whole object here: scale and status have been merged into it.
@@ -344,7 +417,7 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
   if (r.strategy->normalize != nullptr && r.subresource().empty())
     if (auto done = r.strategy->normalize(object.get_object(), old == nullptr); !done) return done;
   // What admission and the strategy change further is nobody's.
-  if (!apply && r.stored->type != nullptr) track_fields(call, object, old);
+  if (!tracked && r.stored->type != nullptr) track_fields(call, object, old);
   if (auto done = mutate(admission); !done) return done;
   Write write{core_, call};
   json::object& o = object.get_object();
@@ -353,6 +426,7 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     return fail(std::move(status));
   };
   bool main = r.subresource().empty();
+  const size_t warned = call.warnings.size();   // what is refused is not warned of
   if (old == nullptr && r.strategy->prepare_create != nullptr) {
     if (auto done = r.strategy->prepare_create(o, write); !done) return abandoned(done.error());
   } else if (old != nullptr && main && r.strategy->prepare_update != nullptr) {
@@ -367,6 +441,7 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     for (Cause& cause : r.strategy->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (r.custom != nullptr)
     for (Cause& cause : r.custom->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
+  if (!causes.empty()) call.warnings.resize(warned);
   if (!causes.empty()) return abandoned(api::invalid(r.stored->kind_group, r.stored->kind, call.name, std::move(causes)));
   if (main && r.custom == nullptr && !call.trusted)
     for (std::string& text : machinery::warnings(*r.stored, object, old)) call.warn(std::move(text));
@@ -378,6 +453,7 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, const Objec
   const Resource& r = *call.resource;
   const json::value& before = old->value();
   json::object* incoming = &fresh.get_object();
+  bool tracked = apply || call.admitted;
   const json::value* metadata = incoming->if_contains("metadata");
   auto checked = check_preconditions(call, *old, json::get_string(json::find(metadata, "uid")), json::get_string(json::find(metadata, "resourceVersion")));
   if (!checked) return fail(checked.error());
@@ -388,13 +464,22 @@ Result<Written> Engine::write_once(Call& call, const ObjectPtr& old, const Objec
   } else if (r.subresource().empty()) {
     if (r.strategy->has_status) keep_member(*incoming, before.get_object(), "status");
   } else if (r.strategy->prepare_subresource != nullptr && r.subresource() != "scale") {
+    // What the caller sent is his, also where the subresource leaves it alone.
+    json::value sent = fresh;
+    if (!tracked && r.stored->type != nullptr) {
+      keep_system_metadata(sent.get_object(), before.get_object());
+      machinery::apply_defaults(*r.stored, sent);
+      track_fields(call, sent, &before);
+    }
     Write write{core_, call};
     if (auto done = r.strategy->prepare_subresource(*incoming, before.get_object(), write); !done) return fail(done.error());
+    keep_member(metadata_of(fresh.get_object()), metadata_of(sent.get_object()), "managedFields");
+    tracked = true;
   }
   json::object& object = fresh.get_object();
   keep_system_metadata(object, before.get_object());
   metadata_of(object)["resourceVersion"] = std::to_string(old->revision());
-  if (auto done = settle(call, fresh, &before, Operation::update, apply); !done) return fail(done.error());
+  if (auto done = settle(call, fresh, &before, Operation::update, tracked); !done) return fail(done.error());
   json::object& settled = fresh.get_object();
   if (ready_to_go(r, settled) && !is_namespace(r)) return commit(call, fresh, old->revision(), true);
   if (is_namespace(r) && r.subresource() == "finalize" && ready_to_go(r, settled)) return commit(call, fresh, old->revision(), true);
@@ -463,7 +548,12 @@ Result<Written> Engine::update(Call& call, json::value body) {
   if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
   const Resource& r = *call.resource;
   if (r.subresource() == "scale") {
-    return write(call, [&](const ObjectPtr& old) { return from_scale(r, old->value(), *decoded); }, false, false);
+    return write(call, [&](const ObjectPtr& old) {
+      json::value scale = *decoded;
+      const json::value before = tracked_scale(r, old->value());
+      machinery::update_managed_fields(&before, scale, *r.info->type, scale_options(call, core_.clock.now(), false));
+      return scaled(r, old->value(), scale);
+    }, false, true);
   }
   if (r.converted) convert(*decoded, *r.main, *r.stored);
   bool may_create = r.strategy->creates_on_update && r.subresource().empty();
@@ -483,11 +573,23 @@ namespace {
 // Says the patch as the real server does: the strategic one itself, of others what they made of the object.
 Status invalid_patch(client::PatchType type, const json::value& patch, const json::value& patched, const Status& why) {
   std::string message = why.message();
-  std::string text = type == client::PatchType::strategic ? go_text(patch) : json::serialize(patched);
+  std::string text = type == client::PatchType::strategic ? machinery::go_text(patch) : json::serialize(patched);
   constexpr std::string_view kCannot = " cannot be handled as a ";
   if (size_t at = message.find(kCannot); at != std::string::npos)
     if (size_t colon = message.find(": ", at); colon != std::string::npos) message.erase(0, colon + 2);
   return api::invalid("", "", "", {api::field_invalid("patch", json::value(text), message)});
+}
+
+// Of no version, an object is of the form that kube-apiserver has for itself, which has none of these fields nor a name.
+Status versionless(Call& call, const json::value& object) {
+  std::vector<std::string> unknown;
+  for (const auto& m : object.get_object())
+    if (m.key() != "kind" && m.key() != "apiVersion") unknown.push_back("unknown field " + go_quoted(json::view(m.key())));
+  std::ranges::sort(unknown);
+  if (call.field_validation == machinery::FieldValidation::strict && !unknown.empty()) return Status::bad_request("strict decoding error: " + join(unknown, ", "));
+  if (call.field_validation == machinery::FieldValidation::warn)
+    for (std::string& text : unknown) call.warn(std::move(text));
+  return Status::bad_request("the name of the object (" + call.name + " based on URL) was undeterminable: name must be provided");
 }
 
 }  // namespace
@@ -496,11 +598,11 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
   const Resource& r = *call.resource;
   const api::Type* shape = r.info->type;
   if (type == client::PatchType::apply && shape == nullptr) return fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json"));
-  bool apply = type == client::PatchType::apply && r.subresource() != "scale";
+  const bool scale = r.subresource() == "scale", apply = type == client::PatchType::apply;
   return write(call, [&](const ObjectPtr& old) -> Result<json::value> {
     json::value view = nullptr;
-    if (old) view = r.subresource() == "scale" ? to_scale(r, old->value()) : old->value();
-    if (old && r.converted && r.subresource() != "scale") convert(view, *r.stored, *r.main);
+    if (old) view = scale ? tracked_scale(r, old->value()) : old->value();
+    if (old && r.converted && !scale) convert(view, *r.stored, *r.main);
     Result<json::value> patched = nullptr;
     switch (type) {
       case client::PatchType::json: patched = machinery::json_patch(view, patch); break;
@@ -513,20 +615,21 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
         auto config = decode(call, patch, machinery::Empty::keep);
         if (!config) return fail(config.error());
         if (auto done = check_identity(call, config->get_object()); !done) return fail(done.error());
-        patched = machinery::apply(old ? &view : nullptr, *config, *shape, manager_options(call, core_.clock.now(), force));
+        patched = machinery::apply(old ? &view : nullptr, *config, *shape, scale ? scale_options(call, core_.clock.now(), force) : manager_options(call, core_.clock.now(), force));
         break;
       }
     }
     if (!patched) return fail(patched.error());
     const bool plain = type == client::PatchType::json || type == client::PatchType::merge;
-    if (plain && r.custom == nullptr && patched->is_object()) {
-      json::object& made = patched->get_object();
-      if (!made.contains("kind")) made["kind"] = json::key(r.info->kind);
-      if (!made.contains("apiVersion")) made["apiVersion"] = json::find(&view, "apiVersion") == nullptr ? json::value("") : *json::find(&view, "apiVersion");
+    if (plain && r.custom == nullptr && patched->is_object() && json::get_string(*patched, {"apiVersion"}).empty()) {
+      Status status = versionless(call, *patched);
+      return fail(status.message().starts_with("strict") ? invalid_patch(type, patch, *patched, status) : status);
     }
     auto decoded = decode(call, *patched);
     // What does not fit its kind is the fault of the patch.
     const bool at_fault = !decoded && r.custom == nullptr && (plain || (type == client::PatchType::strategic && decoded.error().code() == 400));
+    if (at_fault && type == client::PatchType::strategic)
+      if (std::string problem = machinery::unstructured_problem(*patched, *shape); !problem.empty()) return fail(invalid_patch(type, patch, *patched, Status::bad_request(problem)));
     if (!decoded) return fail(at_fault ? invalid_patch(type, patch, *patched, decoded.error()) : decoded.error());
     if (auto done = check_named(call, decoded->get_object()); !done) return fail(done.error());
     if (std::string_view uid = json::get_string(*decoded, {"metadata", "uid"}); old && !uid.empty() && uid != old->uid()) {
@@ -534,10 +637,11 @@ Result<Written> Engine::patch(Call& call, client::PatchType type, const json::va
       return fail(api::invalid(r.stored->kind_group, r.stored->kind, call.name, {cause, cause}));
     }
     if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
-    if (r.subresource() == "scale") return from_scale(r, old->value(), *decoded);
+    if (scale && !apply) machinery::update_managed_fields(&view, *decoded, *shape, scale_options(call, core_.clock.now(), false));
+    if (scale) return scaled(r, old->value(), *decoded);
     if (r.converted) convert(*decoded, *r.main, *r.stored);
     return decoded;
-  }, type == client::PatchType::apply && r.subresource().empty(), apply);
+  }, apply && r.subresource().empty(), apply || scale);
 }
 
 }  // namespace kcube::apiserver

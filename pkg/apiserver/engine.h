@@ -44,7 +44,8 @@ class Engine {
   // JSON, merge, strategic or apply, by what the subresource holds.
   Result<Written> patch(Call& call, client::PatchType type, const json::value& patch, bool force);
   Result<Written> remove(Call& call, const DeleteOptions& deletion);
-  Result<std::vector<ObjectPtr>> remove_collection(Call& call, const DeleteOptions& deletion, const ListOptions& query);
+  // What was removed, and where the next page begins.
+  Result<ListPage> remove_collection(Call& call, const DeleteOptions& deletion, const ListOptions& query);
 
   // Reads, changes, writes; again when another write came between. `change` sees a private copy in the stored version.
   using Change = std::function<Result<void>(json::value& object)>;
@@ -68,11 +69,13 @@ class Engine {
   // `stored` is `old` as it lies in the store, which differs for custom resources in other versions.
   Result<Written> write_once(Call& call, const ObjectPtr& old, const ObjectPtr& stored, json::value fresh, bool apply);
   Result<Written> create_named(Call& call, json::value& object, bool apply);
-  Result<void> settle(Call& call, json::value& object, const json::value* old, Operation operation, bool apply);
+  Result<void> settle(Call& call, json::value& object, const json::value* old, Operation operation, bool tracked);
   Result<Written> commit(Call& call, const json::value& object, uint64_t expected, bool removal);
   Result<Written> commit_stored(Call& call, const json::value& object, uint64_t expected, bool removal);
   Result<Written> mark_deleted(Call& call, const ObjectPtr& old, const DeleteOptions& deletion);
   Status missing(const Call& call) const;
+  // What cannot be part of a path is no name to ask for.
+  static Result<void> check_name(const Call& call);
 
   Core& core_;
 };

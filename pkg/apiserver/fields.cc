@@ -4,6 +4,8 @@
 
 #include "pkg/apiserver/extension/custom_resource.h"
 #include "pkg/api/scan.h"
+#include "pkg/base/go_quoted.h"
+#include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
 namespace {
@@ -59,7 +61,9 @@ constexpr Label kLabels[] = {
 const Label* find_label(const api::ResourceInfo& resource, std::string_view name) {
   static constexpr Label kName{"", "", "metadata.name", ""}, kNamespace{"", "", "metadata.namespace", ""};
   if (name == kName.label) return &kName;
-  if (name == kNamespace.label) return &kNamespace;
+  // Kinds with labels of their own know of namespaces when they are in one; the others take it in any case.
+  const bool own = std::ranges::any_of(kLabels, [&](const Label& l) { return l.group == resource.group && l.resource == resource.resource; });
+  if (name == kNamespace.label && (resource.namespaced || !own)) return &kNamespace;
   for (const Label& l : kLabels)
     if (l.group == resource.group && l.resource == resource.resource && l.label == name) return &l;
   return nullptr;
@@ -67,12 +71,12 @@ const Label* find_label(const api::ResourceInfo& resource, std::string_view name
 
 // The words depend on whether the kind has labels of its own.
 std::string unknown_label(const api::ResourceInfo& resource, const std::string& path) {
-  if (resource.resource == "jobs") return "field label \"" + path + "\" not supported for Job";
+  if (resource.resource == "jobs") return "field label " + go_quoted(path) + " not supported for Job";
   if (resource.resource == "resourceslices")
     return "field label not supported for resource.k8s.io/" + std::string(resource.version) + ", Kind=ResourceSlice: " + path;
   for (const Label& l : kLabels)
     if (l.group == resource.group && l.resource == resource.resource) return "field label not supported: " + path;
-  return "\"" + path + "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+  return go_quoted(path) + " is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
 }
 
 }  // namespace
@@ -89,7 +93,6 @@ Result<FieldMatcher> FieldMatcher::create(const Resource& served, std::string_vi
       matcher.terms_.push_back({term.path, term.path, term.value, term.negated, false, ""});
       continue;
     }
-    // Cluster-scoped kinds have no namespace to select by, but the label is known to all.
     if (label == nullptr && served.custom != nullptr) return fail(Status::bad_request("field label not supported: " + term.path));
     if (label == nullptr) {
       return fail(Status::bad_request(unknown_label(resource, term.path)));

@@ -8,7 +8,9 @@
 #include "pkg/apiserver/extension/table.h"
 #include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/machinery/protobuf.h"
+#include "pkg/apiserver/machinery/yaml_text.h"
 #include "pkg/apiserver/scale.h"
+#include "pkg/base/go_quoted.h"
 #include "pkg/base/strings.h"
 #include "pkg/http/gzip.h"
 
@@ -106,6 +108,11 @@ bool has_protobuf(const Resource& resource) {
   return type != nullptr && std::ranges::any_of(type->fields, [](const api::Field& f) { return f.proto != 0; });
 }
 
+// What its route lets through at all: these very words.
+bool is_routed(std::string_view type, const FeatureGates& gates) {
+  return type == "application/json" || type == "*/*" || type == "application/yaml" || type == machinery::kProtobufType || (gates.cbor && type == machinery::kCborType);
+}
+
 std::optional<Encoding> encoding_of(std::string_view type, const Resource& resource, const FeatureGates& gates) {
   if (type == "application/json" || type == "*/*" || type == "application/*") return Encoding::json;
   if (type == "application/yaml") return Encoding::yaml;
@@ -121,33 +128,79 @@ std::string_view media_types(const FeatureGates& gates) {
   return gates.cbor ? kAll : kAll.substr(0, kAll.rfind(','));
 }
 
-Result<Accepted> negotiate(const http::Request& request, const Resource& resource, const FeatureGates& gates) {
+namespace {
+
+Status not_routed(const FeatureGates& gates, bool collection) {
+  std::string text = "406: Not Acceptable\n\nAvailable representations: " + std::string(media_types(gates));
+  if (collection) text += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+  if (collection && gates.cbor) text += ", application/cbor-seq";
+  return {406, "NotAcceptable", text};
+}
+
+Result<machinery::IncludeObject> read_include(std::string_view text) {
+  if (text == "Object") return machinery::IncludeObject::object;
+  if (text == "None") return machinery::IncludeObject::none;
+  if (text.empty() || text == "Metadata") return machinery::IncludeObject::metadata;
+  return fail(Status::bad_request("Unable to convert to Table as requested: includeObject: Invalid value: " + go_quoted(text) + ": must be 'Metadata', 'Object', 'None', or empty"));
+}
+
+}  // namespace
+
+// v1 in what was made for it. Quotes are escaped inside of strings, so that nothing else looks like this.
+std::string as_beta(std::string text) {
+  for (const char* kind : {"Table", "PartialObjectMetadata", "PartialObjectMetadataList"}) {
+    const std::string head = "{\"kind\":\"" + std::string(kind) + "\",\"apiVersion\":\"meta.k8s.io/v1";
+    text = replace_all(std::move(text), head + "\"", head + "beta1\"");
+  }
+  return text;
+}
+
+Result<Accepted> negotiate(const http::Request& request, const Resource& resource, const FeatureGates& gates, bool collection, bool watch) {
   Accepted accepted;
-  std::string_view include = request.query.get("includeObject"), accept = request.headers.get("Accept");
-  if (include == "Object") accepted.include = machinery::IncludeObject::object;
-  else if (include == "None") accepted.include = machinery::IncludeObject::none;
-  else if (!include.empty() && include != "Metadata")
-    return fail(Status::bad_request("unrecognized includeObject value: \"" + std::string(include) + "\""));
+  std::string_view accept = trim(request.headers.get("Accept"));
   // On the same machine compressing costs more than it saves.
   accepted.gzip = request.headers.get("Accept-Encoding").find("gzip") != std::string_view::npos && !request.from_here;
-  if (trim(accept).empty()) return accepted;
-  bool known = false;
+  if (accept.empty()) return accepted;
+  bool known = resource.custom != nullptr;
+  for (std::string_view text : split(accept, ',')) known = known || is_routed(parse_alternative(trim(text)).type, gates);
+  if (!known) return fail(not_routed(gates, collection));
   for (std::string_view text : split(accept, ',')) {
     Alternative a = parse_alternative(trim(text));
     auto encoding = encoding_of(a.type, resource, gates);
-    known |= encoding.has_value();
     if (!encoding) continue;
+    if (watch && encoding == Encoding::yaml) break;   // the first that fits is what counts
     accepted.encoding = *encoding;
     if (a.as.empty()) return accepted;
     if (a.group != "meta.k8s.io" || (a.version != "v1" && a.version != "v1beta1")) continue;
+    accepted.beta = a.version == "v1beta1";
+    accepted.as_list = a.as == "PartialObjectMetadataList";
     if (a.as == "Table" && encoding != Encoding::protobuf && encoding != Encoding::cbor) accepted.form = Form::table;
-    else if (a.as == "PartialObjectMetadata" || a.as == "PartialObjectMetadataList") accepted.form = Form::metadata;
+    else if (a.as == "PartialObjectMetadata" || accepted.as_list) accepted.form = Form::metadata;
     else continue;
+    if (accepted.form == Form::table) {
+      auto include = read_include(request.query.get("includeObject"));
+      if (!include) return fail(include.error());
+      accepted.include = *include;
+    }
     return accepted;
   }
-  if (!known) return fail(Status(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: " + std::string(media_types(gates))));
+  if (watch) return fail(api::not_acceptable(std::string("application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch") + (gates.cbor ? ", application/cbor-seq" : "")));
   return fail(api::not_acceptable(media_types(gates)));
 }
+
+Result<void> check_form(const Accepted& accepted, const Resource& resource, bool list) {
+  if (accepted.form != Form::metadata || accepted.as_list == list) return {};
+  std::string go = resource.custom != nullptr ? "unstructured.Unstructured" : resource.internal_package() + "." + std::string(resource.info->kind);
+  if (list) return fail(Status(406, "NotAcceptable", "you requested PartialObjectMetadata, but the requested object is a list (*" + go + "List)"));
+  return fail(Status(406, "NotAcceptable", "you requested PartialObjectMetadataList, but the requested object is not a list (*" + go + ")"));
+}
+
+std::string metadata_text(const api::Object& object, const Accepted& accepted) {
+  std::string text = machinery::partial_object_metadata(object);
+  return accepted.beta ? as_beta(std::move(text)) : text;
+}
+
+std::string_view metadata_version(const Accepted& accepted) { return accepted.beta ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1"; }
 
 std::string object_text(const Resource& resource, const api::Object& object) {
   if (resource.subresource() == "scale") return json::serialize(to_scale(resource, object.value()));
@@ -179,7 +232,18 @@ const json::value& served_value(const Resource& resource, const api::Object& obj
 // Custom resources have no fields that are bytes.
 const api::Type* cbor_type(const Resource& resource) { return resource.custom != nullptr ? nullptr : resource.info->type; }
 
-json::value metadata_value(const api::Object& object) { return json::parse(machinery::partial_object_metadata(object)).value_or(nullptr); }
+json::value metadata_value(const api::Object& object, const Accepted& accepted) { return json::parse(metadata_text(object, accepted)).value_or(nullptr); }
+
+// What a Table shows of a Scale.
+const api::ResourceInfo& scale_info() {
+  static const api::ResourceInfo info = [] {
+    api::ResourceInfo made;
+    made.group = "autoscaling", made.version = "v1", made.resource = "scales", made.kind = "Scale";
+    made.columns = {{"Name", "string", "", 0}, {"Desired", "integer", "", 0}, {"Available", "integer", "", 0}, {"Age", "string", "", 0}};
+    return made;
+  }();
+  return info;
+}
 
 }  // namespace
 
@@ -190,23 +254,31 @@ std::string object_cbor(const Resource& resource, const api::Object& object) {
 
 std::string table_text(const Resource& resource, const std::vector<ObjectPtr>& items, const json::object& list_metadata, machinery::IncludeObject include,
                        bool with_columns, SystemTime now) {
+  if (resource.subresource() == "scale") {
+    std::vector<ObjectPtr> scales;
+    for (const ObjectPtr& object : items)
+      if (auto scale = api::Object::from_value(to_scale(resource, object->value()))) scales.push_back(std::move(*scale));
+    return machinery::table(scale_info(), scales, list_metadata, include, with_columns, now);
+  }
   if (resource.custom != nullptr) return extension::table(*resource.custom, items, list_metadata, include, with_columns, now);
   return machinery::table(*resource.stored, items, list_metadata, include, with_columns, now);
 }
 
 std::string encode_object(const Resource& resource, const ObjectPtr& object, const Accepted& accepted, SystemTime now) {
   if (accepted.encoding == Encoding::protobuf)
-    return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value()) : object_protobuf(resource, *object);
+    return accepted.form == Form::metadata ? machinery::encode_metadata_protobuf(object->value(), metadata_version(accepted)) : object_protobuf(resource, *object);
   if (accepted.encoding == Encoding::cbor)
-    return accepted.form == Form::metadata ? machinery::encode_cbor(metadata_value(*object)) : object_cbor(resource, *object);
-  if (accepted.form == Form::table) return table_text(resource, {object}, {{"resourceVersion", std::to_string(object->revision())}}, accepted.include, true, now);
-  if (accepted.form == Form::metadata) return machinery::partial_object_metadata(*object);
-  return object_text(resource, *object);
+    return accepted.form == Form::metadata ? machinery::encode_cbor(metadata_value(*object, accepted)) : object_cbor(resource, *object);
+  if (accepted.form == Form::metadata) return metadata_text(*object, accepted);
+  if (accepted.form == Form::object) return object_text(resource, *object);
+  std::string text = table_text(resource, {object}, {{"resourceVersion", std::to_string(object->revision())}}, accepted.include, true, now);
+  return accepted.beta ? as_beta(std::move(text)) : text;
 }
 
 namespace {
 
-std::string encode_protobuf_list(const Resource& resource, const ListPage& page, bool metadata) {
+std::string encode_protobuf_list(const Resource& resource, const ListPage& page, const Accepted& accepted) {
+  const bool metadata = accepted.form == Form::metadata;
   machinery::ProtobufList list(list_metadata(page));
   for (const ObjectPtr& object : page.items) {
     if (metadata) {
@@ -219,18 +291,19 @@ std::string encode_protobuf_list(const Resource& resource, const ListPage& page,
       list.add(*resource.info->type, object->value());
     }
   }
-  if (metadata) return list.finish("meta.k8s.io/v1", "PartialObjectMetadataList");
+  if (metadata) return list.finish(metadata_version(accepted), "PartialObjectMetadataList");
   return list.finish(resource.info->api_version(), std::string(resource.info->kind) + "List");
 }
 
-std::string encode_cbor_list(const Resource& resource, const ListPage& page, bool metadata) {
+std::string encode_cbor_list(const Resource& resource, const ListPage& page, const Accepted& accepted) {
+  const bool metadata = accepted.form == Form::metadata;
   machinery::CborList list;
   for (const ObjectPtr& object : page.items) {
     json::value copy;
-    if (metadata) list.add(metadata_value(*object), nullptr, true);
+    if (metadata) list.add(metadata_value(*object, accepted), nullptr, true);
     else list.add(served_value(resource, *object, copy), cbor_type(resource), resource.custom != nullptr);
   }
-  if (metadata) return list.finish("meta.k8s.io/v1", "PartialObjectMetadataList", list_metadata(page));
+  if (metadata) return list.finish(metadata_version(accepted), "PartialObjectMetadataList", list_metadata(page));
   std::string kind = resource.custom != nullptr ? std::string(resource.custom->owner->list_kind()) : std::string(resource.info->kind) + "List";
   return list.finish(resource.info->api_version(), kind, list_metadata(page));
 }
@@ -241,16 +314,20 @@ Body encode_list(const Resource& resource, const ListPage& page, const Accepted&
   static const auto kSeparator = std::make_shared<const std::string>(",{"), kFirst = std::make_shared<const std::string>("{"),
                     kComma = std::make_shared<const std::string>(","), kEnd = std::make_shared<const std::string>("]}\n");
   auto piece = [](std::string text) { return http::slice(std::make_shared<const std::string>(std::move(text))); };
-  if (accepted.form == Form::table) return {piece(table_text(resource, page.items, list_metadata(page), accepted.include, true, now))};
-  if (accepted.encoding == Encoding::protobuf) return {piece(encode_protobuf_list(resource, page, accepted.form == Form::metadata))};
-  if (accepted.encoding == Encoding::cbor) return {piece(encode_cbor_list(resource, page, accepted.form == Form::metadata))};
+  if (accepted.form == Form::table) {
+    std::string text = table_text(resource, page.items, list_metadata(page), accepted.include, true, now);
+    return {piece(accepted.beta ? as_beta(std::move(text)) : std::move(text))};
+  }
+  if (accepted.encoding == Encoding::protobuf) return {piece(encode_protobuf_list(resource, page, accepted))};
+  if (accepted.encoding == Encoding::cbor) return {piece(encode_cbor_list(resource, page, accepted))};
   const bool metadata = accepted.form == Form::metadata;
   // The items of a typed list do not say their kind; custom resources do.
   const std::string said = "{\"apiVersion\":\"" + resource.main->api_version() + "\",\"kind\":\"" + std::string(resource.info->kind) + "\",";
-  Body out{piece(list_head(resource, page, metadata))};
+  std::string head = list_head(resource, page, metadata);
+  Body out{piece(accepted.beta ? as_beta(std::move(head)) : std::move(head))};
   out.reserve(2 * page.items.size() + 2);
   for (const ObjectPtr& object : page.items) {
-    http::Slice item = metadata ? piece(machinery::partial_object_metadata(*object))
+    http::Slice item = metadata ? piece(metadata_text(*object, accepted))
                        : resource.converted ? piece(object_text(resource, *object)) : http::Slice{object, object->bytes()};
     const bool strip = resource.custom == nullptr && item.bytes.starts_with(said);
     if (strip) item.bytes.remove_prefix(said.size());
@@ -283,11 +360,15 @@ void respond_status(http::Responder& responder, const Status& status, const std:
 
 namespace {
 
-// Every JSON text is YAML.
 std::string_view media_type(Encoding encoding) {
   if (encoding == Encoding::yaml) return "application/yaml";
   if (encoding == Encoding::cbor) return machinery::kCborType;
   return encoding == Encoding::protobuf ? machinery::kProtobufType : "application/json";
+}
+
+std::string in_yaml(const std::string& text) {
+  auto value = json::parse(text);
+  return value ? machinery::yaml_text(*value) : text;
 }
 
 http::Headers accepted_headers(const Accepted& accepted, const std::vector<std::string>& warnings) {
@@ -308,12 +389,18 @@ void compress(http::Headers& headers, Body& body) {
 }  // namespace
 
 void respond_as(http::Responder& responder, int code, std::string text, const Accepted& accepted, const std::vector<std::string>& warnings) {
+  if (accepted.encoding == Encoding::yaml) text = in_yaml(text);
   if (accepted.gzip && text.size() >= kWorthCompressing)
     return respond_as(responder, code, Body{http::slice(std::make_shared<const std::string>(std::move(text)))}, accepted, warnings);
   responder.respond(code, accepted_headers(accepted, warnings), std::move(text));
 }
 
 void respond_as(http::Responder& responder, int code, Body body, const Accepted& accepted, const std::vector<std::string>& warnings) {
+  if (accepted.encoding == Encoding::yaml) {
+    std::string text;
+    for (const http::Slice& piece : body) text += piece.bytes;
+    body = {http::slice(std::make_shared<const std::string>(in_yaml(text)))};
+  }
   http::Headers headers = accepted_headers(accepted, warnings);
   if (accepted.gzip) compress(headers, body);
   responder.respond_shared(code, std::move(headers), std::move(body));
@@ -321,17 +408,17 @@ void respond_as(http::Responder& responder, int code, Body body, const Accepted&
 
 namespace {
 
-// Failures and other short answers are made as JSON everywhere; who wants CBOR gets them through this.
-class CborResponder final : public http::Responder {
+// Failures and other short answers are made as JSON everywhere; who wants another encoding gets them through this.
+class EncodingResponder final : public http::Responder {
  public:
-  explicit CborResponder(std::unique_ptr<http::Responder> inner) : inner_(std::move(inner)) {}
+  EncodingResponder(std::unique_ptr<http::Responder> inner, Encoding encoding) : inner_(std::move(inner)), encoding_(encoding) {}
   void respond(int status, http::Headers headers, std::string body) override {
-    if (headers.get("Content-Type") == "application/json") {
-      if (auto value = json::parse(body)) {
-        body = machinery::encode_cbor(*value);
-        headers.set("Content-Type", std::string(machinery::kCborType));
-      }
-    }
+    if (headers.get("Content-Type") == "application/json")
+      if (auto value = json::parse(body))
+        if (auto encoded = encode(*value)) {
+          body = std::move(*encoded);
+          headers.set("Content-Type", std::string(media_type(encoding_)));
+        }
     inner_->respond(status, std::move(headers), std::move(body));
   }
   void respond_shared(int status, http::Headers headers, std::vector<http::Slice> body) override { inner_->respond_shared(status, std::move(headers), std::move(body)); }
@@ -340,17 +427,36 @@ class CborResponder final : public http::Responder {
   void on_abandoned(std::function<void()> callback) override { inner_->on_abandoned(std::move(callback)); }
 
  private:
+  std::optional<std::string> encode(const json::value& value) const {
+    if (encoding_ == Encoding::cbor) return machinery::encode_cbor(value);
+    if (encoding_ == Encoding::yaml) return machinery::yaml_text(value);
+    std::string_view version = json::get_string(value, {"apiVersion"}), kind = json::get_string(value, {"kind"});
+    const size_t slash = version.find('/');
+    const bool core = slash == std::string_view::npos;
+    const api::Type* type = api::Schema::builtin().find_kind(core ? "" : version.substr(0, slash), core ? version.empty() ? "v1" : version : version.substr(slash + 1), kind);
+    if (type == nullptr) return std::nullopt;
+    return machinery::encode_protobuf(*type, value);
+  }
+
   std::unique_ptr<http::Responder> inner_;
+  const Encoding encoding_;
 };
 
 }  // namespace
 
 std::unique_ptr<http::Responder> in_accepted_encoding(const http::Request& request, std::unique_ptr<http::Responder> responder, const FeatureGates& gates) {
-  if (!gates.cbor) return responder;
-  for (std::string_view text : split(request.headers.get("Accept"), ',')) {
+  std::string_view accept = request.headers.get("Accept");
+  if (accept.empty() || accept == "application/json" || accept == "*/*") return responder;
+  for (std::string_view text : split(accept, ',')) {
     Alternative a = parse_alternative(trim(text));
-    if (a.type == machinery::kCborType && a.as != "Table") return std::make_unique<CborResponder>(std::move(responder));
-    if (a.type == "application/json" || a.type == "application/yaml" || a.type == machinery::kProtobufType || a.type == "*/*") break;
+    // Other forms are for objects alone.
+    if (!a.as.empty()) continue;
+    if (a.type == "application/json" || a.type == "*/*" || a.type == "application/*") return responder;
+    std::optional<Encoding> encoding;
+    if (a.type == "application/yaml") encoding = Encoding::yaml;
+    if (a.type == machinery::kProtobufType) encoding = Encoding::protobuf;
+    if (a.type == machinery::kCborType && gates.cbor) encoding = Encoding::cbor;
+    if (encoding) return std::make_unique<EncodingResponder>(std::move(responder), *encoding);
   }
   return responder;
 }

@@ -10,6 +10,11 @@ bool is_stored(const api::ResourceInfo& main) { return main.has_verb("update"); 
 
 }  // namespace
 
+std::string Resource::internal_package() const {
+  std::string_view group = subresource().empty() ? stored->group : info->kind_group;
+  return group.empty() ? "core" : std::string(group.substr(0, group.find('.')));
+}
+
 std::string Registry::name_of(std::string_view group, std::string_view version, std::string_view resource, std::string_view subresource) {
   std::string name;
   name.reserve(group.size() + version.size() + resource.size() + subresource.size() + 3);

@@ -35,6 +35,8 @@ struct Resource {
   std::string_view resource() const { return info->resource; }
   std::string_view subresource() const { return info->subresource; }
   bool namespaced() const { return info->namespaced; }
+  // The Go package of the form that kube-apiserver has for itself: "core", "apps"; messages name it.
+  std::string internal_package() const;
   bool is(std::string_view group, std::string_view resource) const { return info->group == group && info->resource == resource; }
 };
 

@@ -1,12 +1,17 @@
 #include "pkg/apiserver/request_body.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <optional>
 
 #include "pkg/api/errors.h"
+#include "pkg/api/json_depth.h"
 #include "pkg/api/yaml.h"
 #include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/machinery/decode.h"
+#include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/apiserver/output.h"
+#include "pkg/base/go_quoted.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
@@ -30,6 +35,20 @@ std::string manager_of(const http::Request& request) {
   std::erase_if(name, [](unsigned char c) { return c < 0x20 || c > 0x7e; });
   return name.empty() ? "unknown" : name.substr(0, 128);
 }
+
+// A body in JSON, which may nest as deep as there: `deep` says that it does.
+Result<json::value> parse_json(std::string_view text, bool& deep) {
+  auto body = json::parse(text);
+  if (body || !body.error().message().ends_with("exceeded max depth")) return body;
+  body = json::parse_deep(text);
+  deep = body.has_value();
+  return body;
+}
+
+// Where kube-apiserver meets its own limit when it writes what it has read, which here is lower.
+Status too_deep(std::string_view text) { return {500, "", "invalid character '" + std::string(text.starts_with('[') ? "[" : "{") + "' exceeded max depth"}; }
+
+bool is_json(std::string_view media) { return media.empty() || media == "application/json" || media.ends_with("+json"); }
 
 // The beginning of a body, as the real server shows it.
 std::string summary(std::string_view body) {
@@ -68,6 +87,19 @@ Status wrong_root(const Call& call, const http::Request& request, const json::va
                       " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
 }
 
+// What the body says that it is, as far as it can be read.
+Result<void> check_type_meta(const Call& call, const http::Request& request, const json::value& body) {
+  for (const char* name : {"kind", "apiVersion"}) {
+    const json::value* v = json::find(&body, name);
+    if (v == nullptr || v->is_string() || v->is_null()) continue;
+    const char* what = v->is_array() ? "array" : v->is_object() ? "object" : v->is_bool() ? "bool" : "number";
+    return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(what) + " into Go struct field ." + name + " of type string"));
+  }
+  std::string_view version = json::get_string(body, {"apiVersion"});
+  if (std::ranges::count(version, '/') > 1) return fail(unrecognized(call, request.body, "unexpected GroupVersion string: " + std::string(version)));
+  return {};
+}
+
 // YAML's own decoder tells of keys that are there twice, by line.
 Result<json::value> read_yaml(Call& call, const http::Request& request) {
   std::vector<std::string> duplicates;
@@ -75,20 +107,19 @@ Result<json::value> read_yaml(Call& call, const http::Request& request) {
   if (!body) return fail(unrecognized(call, request.body, body.error().message()));
   if (body->is_null()) return json::object();
   if (!body->is_object()) return fail(wrong_root(call, request, *body));
+  if (auto done = check_type_meta(call, request, *body); !done) return fail(done.error());
   if (call.field_validation == machinery::FieldValidation::ignore || duplicates.empty()) return body;
-  if (call.field_validation == machinery::FieldValidation::warn) {
-    for (std::string& text : duplicates) call.warn(std::move(text));
-    return body;
-  }
-  const api::ResourceInfo& info = *call.resource->info;
-  return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) +
-                                  ": strict decoding error: yaml: unmarshal errors:\n  " + join(duplicates, "\n  ")));
+  if (call.field_validation == machinery::FieldValidation::warn) call.problems = std::move(duplicates);
+  else call.problems = {"yaml: unmarshal errors:\n  " + join(duplicates, "\n  ")};
+  return body;
 }
 
 // A configuration to apply.
 Result<json::value> read_applied_yaml(Call& call, const http::Request& request) {
   std::vector<std::string> duplicates;
   auto body = api::parse_yaml_body(request.body, duplicates);
+  // JSON that is too deep for us alone.
+  if (bool deep = false; !body && body.error().message().find("exceeded max depth") != std::string::npos && parse_json(request.body, deep) && deep) return fail(too_deep(request.body));
   if (!body) return fail(Status::bad_request("error decoding YAML: error converting YAML to JSON: " + body.error().message()));
   if (duplicates.empty() || call.field_validation == machinery::FieldValidation::ignore) return body;
   if (call.field_validation == machinery::FieldValidation::strict)
@@ -99,10 +130,22 @@ Result<json::value> read_applied_yaml(Call& call, const http::Request& request) 
 
 void note_duplicates(Call& call, std::string_view patch) {
   if (call.field_validation == machinery::FieldValidation::ignore) return;
-  auto duplicates = machinery::duplicate_fields(patch);
-  if (call.field_validation == machinery::FieldValidation::strict) call.duplicates = std::move(duplicates);
-  else
-    for (const std::string& field : duplicates) call.warn("duplicate field \"" + field + "\"");
+  for (const std::string& field : machinery::duplicate_fields(patch)) call.problems.push_back("duplicate field \"" + field + "\"");
+}
+
+// Of operations of a JSON patch: members that they do not have, or twice.
+void note_operations(Call& call, const json::value& operations, std::string_view text) {
+  if (call.field_validation == machinery::FieldValidation::ignore) return;
+  static constexpr std::string_view kKnown[] = {"op", "path", "from", "value"};
+  const std::vector<std::string> twice = machinery::duplicate_fields(text);
+  size_t i = 0;
+  for (const json::value& operation : json::get_array(&operations)) {
+    const std::string at = "[" + std::to_string(i++) + "].";
+    for (const std::string& field : twice)
+      if (field.starts_with(at)) call.problems.push_back("json patch duplicate field " + go_quoted(field));
+    for (const auto& m : json::get_object(&operation))
+      if (std::ranges::find(kKnown, json::view(m.key())) == std::end(kKnown)) call.problems.push_back("json patch unknown field " + go_quoted(at + std::string(m.key())));
+  }
 }
 
 // Of the right kind and types.
@@ -144,9 +187,11 @@ Result<ListOptions> read_list_query(const http::Query& q, bool listing) {
 
 Result<void> read_options(Call& call, const http::Request& request, std::string_view kind) {
   std::vector<Cause> causes;
-  for (std::string_view value : request.query.all("dryRun")) {
-    if (value == "All") call.dry_run = true;
-    else causes.push_back(api::field_not_supported("dryRun", json::array{json::value(json::key(value))}, {"All"}));
+  json::array runs;
+  for (std::string_view value : request.query.all("dryRun")) runs.push_back(json::value(json::key(value)));
+  for (const json::value& value : runs) {
+    if (json::get_string(&value) == "All") call.dry_run = true;
+    else if (causes.empty()) causes.push_back(api::field_not_supported("dryRun", runs, {"All"}));
   }
   std::string_view validation = request.query.get("fieldValidation");
   if (validation == "Strict") call.field_validation = machinery::FieldValidation::strict;
@@ -155,6 +200,13 @@ Result<void> read_options(Call& call, const http::Request& request, std::string_
     causes.push_back(api::field_not_supported("fieldValidation", json::value(json::key(validation)), {"", "Ignore", "Strict", "Warn"}));
   std::string_view manager = request.query.get("fieldManager");
   if (manager.size() > 128) causes.push_back(api::field_too_long("fieldManager", 128));
+  for (size_t i = 0; i < manager.size(); ++i) {
+    const auto c = static_cast<unsigned char>(manager[i]);
+    if (c >= 0x20 && c != 0x7f) continue;
+    char text[64];
+    std::snprintf(text, sizeof text, "invalid character U+%04X (at position %zu)", c, i);
+    causes.push_back(api::field_invalid("fieldManager", json::value(json::key(manager)), text));
+  }
   call.field_manager = manager_of(request);
   if (causes.empty()) return {};
   return fail(api::invalid("meta.k8s.io", kind, "", std::move(causes)));
@@ -167,21 +219,24 @@ Result<json::value> read_body(Call& call, const http::Request& request, const Fe
   }
   std::string media = to_lower(media_of(request));
   if (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml") return read_yaml(call, request);
-  auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+  auto body = is_json(media) ? parse_json(request.body, call.deep) : machinery::parse_body(request.headers.get("Content-Type"), request.body);
   if (body && body->is_null()) return json::object();   // as Go: nothing is set
   if (!body && body.error().code() == 415) return fail(api::unsupported_media_type(media_types(gates)));
-  if (!body && body.error().code() == 400) return fail(unrecognized(call, request.body, "couldn't get version/kind; json parse error: " + body.error().message()));
+  const bool protobuf = media == machinery::kProtobufType;
+  if (!body && body.error().code() == 400) return fail(unrecognized(call, request.body, (protobuf ? "" : "couldn't get version/kind; json parse error: ") + body.error().message()));
   if (body && !body->is_object()) return fail(wrong_root(call, request, *body));
   if (!body) return body;
+  if (auto done = check_type_meta(call, request, *body); !done) return fail(done.error());
   bool json_text = request.headers.get("Content-Type").find("protobuf") == std::string_view::npos;
   if (call.field_validation == machinery::FieldValidation::ignore || !json_text) return body;
   auto duplicates = machinery::duplicate_fields(request.body);
   if (duplicates.empty()) return body;
-  if (call.field_validation == machinery::FieldValidation::warn) {
-    for (const std::string& field : duplicates) call.warn("duplicate field \"" + field + "\"");
+  if (const api::Type* type = call.resource->info->type; call.resource->custom == nullptr && type != nullptr) {
+    call.problems = machinery::strict_problems(request.body, *type);
+    call.problems_are = Call::Problems::whole;
     return body;
   }
-  call.duplicates = std::move(duplicates);
+  for (const std::string& field : duplicates) call.problems.push_back("duplicate field \"" + field + "\"");
   return body;
 }
 
@@ -195,7 +250,8 @@ Result<DeleteOptions> read_deletion(Call& call, const http::Request& request, co
   if (!request.body.empty()) {
     const bool cbor = media_of(request) == machinery::kCborType;
     if (cbor && !gates.cbor) return fail(api::unsupported_media_type(media_types(gates)));
-    auto body = machinery::parse_body(request.headers.get("Content-Type"), request.body);
+    bool deep = false;
+    auto body = is_json(to_lower(media_of(request))) ? parse_json(request.body, deep) : machinery::parse_body(request.headers.get("Content-Type"), request.body);
     if (!body && cbor) return fail(Status::bad_request("unable to determine group/version/kind: " + body.error().message()));
     if (!body && body.error().code() == 400) return fail(Status::bad_request("couldn't get version/kind; json parse error: " + body.error().message()));
     if (!body) return fail(body.error());
@@ -243,7 +299,9 @@ Result<json::value> read_patch(Call& call, const http::Request& request, client:
   const bool cbor = media_of(request) == kApplyCbor, apply = type == client::PatchType::apply;
   const bool by_members = type == client::PatchType::merge || type == client::PatchType::strategic;
   if (apply && !cbor) return read_applied_yaml(call, request);
-  auto body = machinery::parse_body(cbor ? kApplyCbor : "application/json", request.body);
+  bool deep = false;
+  auto body = cbor ? machinery::parse_body(kApplyCbor, request.body) : parse_json(request.body, deep);
+  if (deep) return fail(too_deep(request.body));
   if (cbor && body && !body->is_object())
     body = fail(Status::bad_request("cbor: cannot unmarshal " + std::string(body->is_array() ? "array" : "primitives") + " into Go value of type map[string]interface {}"));
   if (!body && cbor) return fail(Status::bad_request("error decoding YAML: " + body.error().message()));
@@ -255,6 +313,7 @@ Result<json::value> read_patch(Call& call, const http::Request& request, client:
     return fail(Status::bad_request(text));
   }
   if (by_members) note_duplicates(call, request.body);
+  if (type == client::PatchType::json) note_operations(call, *body, request.body);
   return body;
 }
 

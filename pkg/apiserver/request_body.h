@@ -22,8 +22,8 @@ Result<ListOptions> read_list_query(const http::Query& query, bool listing);
 // dryRun, fieldValidation and fieldManager into the call. `kind` is that of the options, for messages: "PatchOptions".
 Result<void> read_options(Call& call, const http::Request& request, std::string_view kind);
 
-// A whole object: JSON, YAML, protobuf, and CBOR when that gate is on. Duplicate fields become warnings, or go into
-// call.duplicates when they are refused together with unknown ones.
+// A whole object: JSON, YAML, protobuf, and CBOR when that gate is on. Fields that are there
+// twice go into call.problems.
 Result<json::value> read_body(Call& call, const http::Request& request, const FeatureGates& gates);
 
 // By the Content-Type; 415 for others.

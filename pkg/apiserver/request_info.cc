@@ -36,7 +36,11 @@ RequestInfo parse_request(std::string_view method, std::string_view path, bool w
   }
   info.version = parts[at++];
   bool watch_path = parts[at] == "watch";   // the old form /api/v1/watch/…
-  if (watch_path && ++at >= parts.size()) return info;
+  if ((watch_path || parts[at] == "proxy") && at + 1 >= parts.size()) {
+    info.verb = "unknown";
+    return info;
+  }
+  if (watch_path) ++at;
   info.is_resource = true;
   if (parts[at] == "namespaces" && at + 2 < parts.size() && !is_namespace_subresource(parts[at + 2])) {
     info.ns = parts[at + 1];

@@ -8,7 +8,8 @@ namespace kcube::apiserver {
 
 struct RequestInfo {
   bool is_resource = false;
-  std::string verb;              // get, list, watch, create, update, patch, delete, deletecollection; else the method in lower case
+  std::string verb;              // get, list, watch, create, update, patch, delete, deletecollection; else the method in lower case,
+                                 // or "unknown" where a resource should follow
   std::string prefix;            // "api" or "apis"
   std::string group, version;
   std::string ns, resource, subresource, name;

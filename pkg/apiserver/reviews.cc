@@ -53,13 +53,41 @@ std::string selector_text(const json::array& requirements, bool fields) {
   return text;
 }
 
+// As kube-apiserver shows its own form of them.
+json::value shown_attributes(const json::value& attributes) {
+  return json::object{{"Path", json::key(json::get_string(attributes, {"path"}))}, {"Verb", json::key(json::get_string(attributes, {"verb"}))}};
+}
+
+// Requirements that cannot be selectors are not looked at, which is said.
+std::string selector_problem(const json::value& spec) {
+  static constexpr std::string_view kOperators[] = {"In", "NotIn", "Exists", "DoesNotExist"};
+  std::vector<std::string> problems;
+  for (const char* kind : {"fieldSelector", "labelSelector"}) {
+    const json::array& requirements = json::get_array(json::at(&spec, {"resourceAttributes", kind, "requirements"}));
+    if (std::ranges::any_of(requirements, [](const json::value& r) { return std::ranges::find(kOperators, json::get_string(r, {"operator"})) == std::end(kOperators); }))
+      problems.push_back("spec.resourceAttributes." + std::string(kind) + " ignored due to parse error");
+  }
+  return problems.empty() ? "" : problems.size() == 1 ? problems[0] : "[" + join(problems, ", ") + "]";
+}
+
+// A review is of nothing that has metadata; the namespace stands in the path.
+Result<void> check_metadata(const Call& call, const json::value& review) {
+  const bool local = call.resource->namespaced();
+  std::string_view ns = json::get_string(review, {"metadata", "namespace"});
+  if (local && !ns.empty() && ns != call.ns) return fail(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+  for (const auto& m : json::get_object(json::find(&review, "metadata")))
+    if (m.key() != "managedFields" && !(local && m.key() == "namespace"))
+      return fail(api::invalid(kAuthorization, "", "", {api::field_invalid("metadata", json::object{{"Name", json::key(json::get_string(review, {"metadata", "name"}))}}, local ? "must be empty except for namespace" : "must be empty")}));
+  return {};
+}
+
 Result<auth::Attributes> read_attributes(const json::value& spec) {
   auth::Attributes a;
   const json::value* r = json::find(&spec, "resourceAttributes");
   const json::value* n = json::find(&spec, "nonResourceAttributes");
   auto invalid = [&](Cause cause) { return fail(api::invalid(kAuthorization, "", "", {std::move(cause)})); };
   if (r != nullptr && n != nullptr)
-    return invalid(api::field_invalid("spec.nonResourceAttributes", *n, "cannot be specified in combination with resourceAttributes"));
+    return invalid(api::field_invalid("spec.nonResourceAttributes", shown_attributes(*n), "cannot be specified in combination with resourceAttributes"));
   if (r == nullptr && n == nullptr)
     return invalid(api::field_invalid("spec.resourceAttributes", json::value(nullptr), "exactly one of nonResourceAttributes or resourceAttributes must be specified"));
   auto at = [](const json::value* v, std::string_view name) { return std::string(json::get_string(json::find(v, name))); };
@@ -137,6 +165,11 @@ Result<json::value> Reviews::self_subject_review(Call& call, json::value review)
 Result<json::value> Reviews::access_review(Call& call, json::value review) {
   const json::value empty = json::object();
   const json::value* spec = json::find(&review, "spec");
+  if (auto done = check_metadata(call, review); !done) return fail(done.error());
+  const bool local = call.resource->namespaced();
+  auto refuse = [&](Cause cause) { return fail(api::invalid(kAuthorization, "", "", {std::move(cause)})); };
+  if (const json::value* urls = json::find(spec, "nonResourceAttributes"); local && urls != nullptr)
+    return refuse(api::field_invalid("spec.nonResourceAttributes", shown_attributes(*urls), "disallowed on this kind of request"));
   auto attributes = read_attributes(spec != nullptr ? *spec : empty);
   if (!attributes) return fail(attributes.error());
   if (call.resource->resource() == "selfsubjectaccessreviews") {
@@ -146,22 +179,23 @@ Result<json::value> Reviews::access_review(Call& call, json::value review) {
     attributes->user.uid = json::get_string(json::find(spec, "uid"));
     attributes->user.groups = strings(json::find(spec, "groups"));
     for (const auto& m : json::get_object(json::find(spec, "extra"))) attributes->user.extra[std::string(json::view(m.key()))] = strings(&m.value());
-    if (attributes->user.name.empty() && attributes->user.groups.empty()) {
-      return fail(api::invalid(kAuthorization, call.resource->info->kind, "",
-                               {api::field_invalid("spec.user", json::value(""), "at least one of user or group must be specified")}));
-    }
+    if (attributes->user.name.empty() && attributes->user.groups.empty())
+      return refuse(api::field_invalid("spec.user", json::value(""), "at least one of user or group must be specified"));
   }
-  if (call.resource->resource() == "localsubjectaccessreviews" && attributes->namespace_ != call.ns)
-    return fail(Status::bad_request("spec.resourceAttributes.namespace must match namespace: " + call.ns));
+  if (local && attributes->namespace_ != call.ns)
+    return refuse(api::field_invalid("spec.resourceAttributes.namespace", json::value(attributes->namespace_), "must match metadata.namespace"));
+  if (local) json::ensure_object(review.get_object(), "metadata")["namespace"] = call.ns;
   auto decision = engine_.core().authorizer.decide(*attributes);
   json::object status{{"allowed", decision.allowed}};
   if (decision.denied) status["denied"] = true;
   if (!decision.reason.empty()) status["reason"] = decision.reason;
+  if (std::string problem = spec == nullptr ? "" : selector_problem(*spec); !problem.empty()) status["evaluationError"] = problem;
   review.get_object()["status"] = std::move(status);
   return review;
 }
 
 Result<json::value> Reviews::rules_review(Call& call, json::value review) {
+  if (json::get_string(review, {"spec", "namespace"}).empty()) return fail(Status::bad_request("no namespace on request"));
   json::array resources, urls;
   for (const auth::PolicyRule& rule : engine_.core().authorizer.rules_of(call.user, json::get_string(review, {"spec", "namespace"}))) {
     if (!rule.non_resource_urls.empty()) {
@@ -175,18 +209,21 @@ Result<json::value> Reviews::rules_review(Call& call, json::value review) {
   std::string unresolved = engine_.core().authorizer.unresolved(call.user);
   json::object status{{"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(urls)}, {"incomplete", !unresolved.empty()}};
   if (!unresolved.empty()) status["evaluationError"] = unresolved;
-  review.get_object()["status"] = std::move(status);
-  return review;
+  // What was asked is not repeated.
+  return json::object{{"kind", "SelfSubjectRulesReview"}, {"apiVersion", "authorization.k8s.io/v1"}, {"metadata", json::object()}, {"spec", json::object()}, {"status", std::move(status)}};
 }
 
 Result<json::value> Reviews::token_request(Call& call, json::value request) {
   const Core& core = engine_.core();
+  for (const auto& [member, own, what] : {std::tuple<const char*, const std::string&, const char*>{"name", call.name, "must match the service account name if specified"}, {"namespace", call.ns, "must match the service account namespace if specified"}})
+    if (std::string_view said = json::get_string(request, {"metadata", member}); !said.empty() && said != own)
+      return fail(api::invalid(kAuthentication, "TokenRequest", call.name, {api::field_invalid("metadata." + std::string(member), json::value(json::key(said)), what)}));
   ObjectPtr account = core.get("", "serviceaccounts", call.ns, call.name);
   if (!account) return fail(api::not_found("", "serviceaccounts", call.name));
   TokenRequest wanted{call.ns, call.name, std::string(account->uid()), strings(json::at(&request, {"spec", "audiences"})), std::chrono::seconds(3600), {}, {}, {}, {}, {}};
   int64_t lifetime = json::get_int(request, {"spec", "expirationSeconds"}, 3600);
   if (lifetime < 600 || lifetime > (int64_t{1} << 32)) {
-    return fail(api::invalid(kAuthentication, "TokenRequest", call.name,
+    return fail(api::invalid(kAuthentication, "TokenRequest", "",
                              {api::field_invalid("spec.expirationSeconds", json::value(lifetime),
                                                  lifetime < 600 ? "may not specify a duration less than 10 minutes" : "may not specify a duration larger than 2^32 seconds")}));
   }
@@ -195,7 +232,11 @@ Result<json::value> Reviews::token_request(Call& call, json::value request) {
     wanted.bound_kind = json::get_string(json::find(ref, "kind"));
     wanted.bound_name = json::get_string(json::find(ref, "name"));
     std::string_view resource = wanted.bound_kind == "Pod" ? "pods" : wanted.bound_kind == "Secret" ? "secrets" : wanted.bound_kind == "Node" ? "nodes" : "";
-    if (resource.empty()) return fail(Status::bad_request("cannot bind token to object of type " + wanted.bound_kind));
+    if (resource.empty()) {
+      std::string version(json::get_string(json::find(ref, "apiVersion")));
+      if (version.find('/') == std::string::npos) version.insert(0, "/");
+      return fail(Status::bad_request("cannot bind token to object of type " + version + ", Kind=" + wanted.bound_kind));
+    }
     ObjectPtr bound = core.get("", resource, resource == "nodes" ? "" : call.ns, wanted.bound_name);
     if (!bound) return fail(api::not_found("", resource, wanted.bound_name));
     std::string_view uid = json::get_string(json::find(ref, "uid"));
@@ -224,17 +265,24 @@ Result<json::value> Reviews::token_request(Call& call, json::value request) {
 
 Result<json::value> Reviews::bind(Call& call, json::value binding) {
   std::string node(json::get_string(binding, {"target", "name"})), uid(json::get_string(binding, {"metadata", "uid"}));
+  if (call.resource->resource() != "bindings" && json::get_string(binding, {"metadata", "name"}) != call.name)
+    return fail(Status::bad_request("name in URL does not match name in Binding object"));
   if (call.name.empty()) call.name = json::get_string(binding, {"metadata", "name"});
-  if (node.empty()) return fail(api::invalid("", "Binding", call.name, {api::field_required("target.name")}));
+  std::vector<std::string> problems;
+  if (std::string_view kind = json::get_string(binding, {"target", "kind"}); !kind.empty() && kind != "Node")
+    problems.push_back("target.kind: " + api::field_not_supported("", json::value(json::key(kind)), {"Node", "<empty>"}).message);
+  if (node.empty()) problems.push_back("target.name: Required value");
+  if (!problems.empty()) return fail(Status(500, "", problems.size() == 1 ? problems[0] : "[" + join(problems, ", ") + "]"));
   Call write = call;
   write.admitted = true;
   write.resource = engine_.core().registry.find("", "v1", "pods", "binding");
   std::string now = format_time(engine_.core().clock.now());
   auto done = engine_.modify(write, [&](json::value& pod) -> Result<void> {
-    if (!uid.empty() && uid != json::get_string(pod, {"metadata", "uid"})) return fail(api::conflict("", "pods", call.name, "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + std::string(json::get_string(pod, {"metadata", "uid"}))));
+    if (!uid.empty() && uid != json::get_string(pod, {"metadata", "uid"})) return fail(api::conflict("", "pods", call.name, "StorageError: invalid object, Code: 4, Key: " + write.resource->cache->store_key(call.ns, call.name) + ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + std::string(json::get_string(pod, {"metadata", "uid"}))));
     if (json::at(&pod, {"metadata", "deletionTimestamp"}) != nullptr) return fail(api::conflict("", "pods/binding", call.name, "pod " + call.name + " is being deleted, cannot be assigned to a host"));
     std::string_view bound = json::get_string(pod, {"spec", "nodeName"});
     if (!bound.empty()) return fail(api::conflict("", "pods/binding", call.name, "pod " + call.name + " is already assigned to node \"" + std::string(bound) + "\""));
+    if (!json::get_array(json::at(&pod, {"spec", "schedulingGates"})).empty()) return fail(api::conflict("", "pods/binding", call.name, "pod " + call.name + " has non-empty .spec.schedulingGates"));
     json::ensure_path(pod, {"spec"})["nodeName"] = node;
     for (const auto& m : json::get_object(json::at(&binding, {"metadata", "annotations"}))) json::ensure_path(pod, {"metadata", "annotations"})[m.key()] = m.value();
     for (const auto& m : json::get_object(json::at(&binding, {"metadata", "labels"}))) {
@@ -273,6 +321,7 @@ Result<void> Reviews::mark_disrupted(const Call& eviction) {
 
 Result<json::value> Reviews::evict(Call& call, json::value eviction) {
   Core& core = engine_.core();
+  if (json::get_string(eviction, {"metadata", "name"}) != call.name) return fail(Status::bad_request("name in URL does not match name in Eviction object"));
   ObjectPtr pod = core.get("", "pods", call.ns, call.name);
   if (!pod) return fail(api::not_found("", "pods", call.name));
   Call write = call;

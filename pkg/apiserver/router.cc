@@ -7,6 +7,7 @@
 #include "pkg/apiserver/request_body.h"
 #include "pkg/apiserver/strategy.h"
 #include "pkg/apiserver/watches.h"
+#include "pkg/base/go_quoted.h"
 #include "pkg/base/log.h"
 #include "pkg/base/strings.h"
 
@@ -64,6 +65,29 @@ std::chrono::milliseconds longest_wait(std::string_view timeout) {
   return std::chrono::milliseconds(seconds && *seconds > 0 ? std::min<int64_t>(*seconds, 60) * 250 : 0);
 }
 
+// As Go reads durations: "1h15m30.5s". What is wrong with the one of the request, which says how long it may take; empty: nothing.
+std::string timeout_problem(const http::Request& request) {
+  std::string_view text = request.query.get("timeout");
+  if (text.empty() || request.query.flag("watch")) return {};
+  auto bad = [&](const char* what) { return "invalid timeout specified in the request URL - time: " + std::string(what) + " duration " + go_quoted(text); };
+  std::string_view rest = text;
+  if (rest.starts_with('-') || rest.starts_with('+')) rest.remove_prefix(1);
+  if (rest == "0") return {};
+  if (rest.empty()) return bad("invalid");
+  while (!rest.empty()) {
+    const size_t number = std::min(rest.find_first_not_of("0123456789."), rest.size());
+    if (number == 0 || rest.substr(0, number) == "." || std::ranges::count(rest.substr(0, number), '.') > 1) return bad("invalid");
+    rest.remove_prefix(number);
+    const size_t unit = std::min(rest.find_first_of("0123456789."), rest.size());
+    if (unit == 0) return bad("missing unit in");
+    static constexpr std::string_view kUnits[] = {"ns", "us", "\xc2\xb5s", "\xce\xbcs", "ms", "s", "m", "h"};
+    if (std::ranges::find(kUnits, rest.substr(0, unit)) == std::end(kUnits))
+      return "invalid timeout specified in the request URL - time: unknown unit " + go_quoted(rest.substr(0, unit)) + " in duration " + go_quoted(text);
+    rest.remove_prefix(unit);
+  }
+  return {};
+}
+
 void respond_too_many(http::Responder& responder, int retry_after_seconds) {
   http::Headers headers;
   headers.add("Content-Type", "text/plain; charset=utf-8");
@@ -73,6 +97,11 @@ void respond_too_many(http::Responder& responder, int retry_after_seconds) {
 }
 
 double seconds_since(std::chrono::steady_clock::time_point then) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count(); }
+
+// Groups of definitions come and go, and leave nothing behind that would answer.
+bool is_builtin(std::string_view group) {
+  return std::ranges::any_of(api::Schema::builtin().resources(), [&](const api::ResourceInfo& r) { return r.group == group; });
+}
 
 // What admission had to say goes along with the answer that comes now.
 void tell_audit(const Call& call) {
@@ -182,6 +211,8 @@ Result<auth::User> Router::impersonated(const auth::User& user, const http::Requ
 }
 
 void Router::handle(http::Request& request, std::unique_ptr<http::Responder> responder) {
+  if (request.query.has("timeout"))
+    if (std::string problem = timeout_problem(request); !problem.empty()) return respond_status(*in_accepted_encoding(request, std::move(responder), s_.gates), Status::bad_request(problem));
   const auto began = std::chrono::steady_clock::now();
   auto user = s_.authenticator.authenticate(request);
   s_.metrics.authenticated(user ? &user->name : nullptr, seconds_since(began));
@@ -283,7 +314,7 @@ flowcontrol::Work Router::write_work(const Pending& pending, int widest) const {
 void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   const RequestInfo& info = pending.info;
   http::Request& request = *pending.request;
-  ObservedResponder& responder = *pending.responder;
+  ObservedResponder& observed = *pending.responder;
   const auto began = std::chrono::steady_clock::now();
   auto authorized = authorize(attributes, pending.record.get());
   s_.metrics.authorized(authorized.has_value(), seconds_since(began));
@@ -291,20 +322,23 @@ void Router::proceed(const auth::Attributes& attributes, Pending pending) {
   std::unique_ptr<http::Responder> answer = std::move(pending.responder);
   if (s_.aggregator.serve(pending.user, request, answer)) return;
   if (!info.is_resource) {
-    if (!s_.documents.serve(request, responder) && !s_.diagnostics.serve(request, responder)) not_served(request, responder);
+    // The words that introduced resources once, without one.
+    if (info.verb == "unknown") return respond_text(*answer, 500, "Internal Server Error: " + go_quoted(request.path) + ": failed to create RequestInfo: unable to determine kind and namespace from url, " + request.path + "\n");
+    if (s_.documents.knows_group(request.path)) answer = in_accepted_encoding(request, std::move(answer), s_.gates);
+    if (!s_.documents.serve(request, *answer) && !s_.diagnostics.serve(request, *answer)) not_served(request, *in_accepted_encoding(request, std::move(answer), s_.gates));
     return;
   }
   Call call;
   call.user = std::move(pending.user);
   call.resource = std::move(pending.resource);
-  if (call.resource == nullptr) return not_served(request, responder);
+  if (call.resource == nullptr) return not_served(request, *in_accepted_encoding(request, std::move(answer), s_.gates));
   bool in_namespace = !info.ns.empty() && info.resource != "namespaces";
   if (call.resource->namespaced()) call.ns = info.ns;
-  else if (in_namespace) return respond_status(responder, api::generic_not_found());
+  else if (in_namespace) return respond_status(*in_accepted_encoding(request, std::move(answer), s_.gates), api::generic_not_found());
   call.name = info.name;
   if (call.resource->is("", "endpoints")) call.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
   if (call.resource->is("", "componentstatuses")) call.warn("v1 ComponentStatus is deprecated in v1.19+");
-  call.observed = &responder;
+  call.observed = &observed;
   call.audit = std::move(pending.record);
   resource(std::move(call), info, request, std::move(answer));
 }
@@ -313,7 +347,8 @@ void Router::proceed(const auth::Attributes& attributes, Pending pending) {
 void Router::not_served(const http::Request& request, http::Responder& responder) const {
   auto parts = split(std::string_view(request.path).substr(request.path.empty() ? 0 : 1), '/');
   const bool core = parts[0] == "api", group = parts[0] == "apis" && parts.size() > 1;
-  const bool known = core ? parts.size() > 1 : group && s_.documents.knows_group("/apis/" + std::string(parts[1]));
+  const bool document = request.path.starts_with("/.well-known/openid-configuration/") || request.path.starts_with("/openid/v1/jwks/");
+  const bool known = document || core ? document || parts.size() > 1 : group && is_builtin(parts[1]);
   if (known) respond_status(responder, api::generic_not_found());
   else respond_text(responder, 404, "404 page not found\n");
 }
@@ -325,12 +360,14 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
   if (r.custom != nullptr && !r.custom->warning.empty()) call.warn(r.custom->warning);
   const bool reviewed = info.verb == "create" && Reviews::handles(r);
   auto refuse = [&] { respond_status(*responder, Status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")); };
+  // What is connected to answers in its own form. A proxy carries every method, also those that are no verb of the API.
+  const bool nowhere = r.namespaced() && call.ns.empty();
+  if (Connector::handles(r) && !nowhere && (r.info->has_verb(info.verb) || r.subresource() == "proxy")) return s_.connector.serve(call, info, request, std::move(responder));
+  responder = in_accepted_encoding(request, std::move(responder), s_.gates);
   // Across namespaces there is a list at most.
   if (r.namespaced() && call.ns.empty() && r.custom == nullptr && (!call.name.empty() || !r.info->has_verb("list"))) return respond_status(*responder, api::generic_not_found());
-  // A proxy carries every method, also those that are no verb of the API.
-  if (!r.info->has_verb(info.verb) && !reviewed && r.subresource() != "proxy") return refuse();
-  if (Connector::handles(r)) return s_.connector.serve(call, info, request, std::move(responder));
-  responder = in_accepted_encoding(request, std::move(responder), s_.gates);
+  if (info.verb == "watch" && r.info->has_verb("list") && !r.info->has_verb("watch")) return respond_status(*responder, api::method_not_supported(r.group(), r.resource(), "watch"), call.warnings);
+  if (!r.info->has_verb(info.verb) && !reviewed) return refuse();
   bool needs_namespace = r.namespaced() && call.ns.empty();
   if (needs_namespace && (!call.name.empty() || info.verb == "create" || info.verb == "deletecollection")) return refuse();
   if (info.verb == "create" && r.subresource().empty() && !call.name.empty()) return refuse();
@@ -342,10 +379,9 @@ void Router::resource(Call call, const RequestInfo& info, http::Request& request
 }
 
 void Router::read(const Call& call, const RequestInfo& info, http::Request& request, std::unique_ptr<http::Responder> responder) {
-  auto accepted = negotiate(request, *call.resource, s_.gates);
+  auto accepted = negotiate(request, *call.resource, s_.gates, call.name.empty(), info.verb == "watch");
   if (!accepted) return respond_status(*responder, accepted.error(), call.warnings);
-  // A GET of one object with ?watch is a watch of that name.
-  bool watch = info.verb == "watch" || (info.verb == "get" && request.query.flag("watch") && call.resource->subresource().empty());
+  const bool watch = info.verb == "watch";   // with a name in the path ?watch says nothing
   auto query = info.verb == "get" && !watch ? ListOptions() : read_list_query(request.query, !watch);
   if (!query) return respond_status(*responder, query.error(), call.warnings);
   if (watch && call.resource->cache != nullptr) {
@@ -359,10 +395,12 @@ void Router::read(const Call& call, const RequestInfo& info, http::Request& requ
   if (info.verb == "list") {
     auto page = s_.engine.list(call, *query);
     if (!page) return respond_status(*responder, page.error(), call.warnings);
+    if (auto done = check_form(*accepted, *call.resource, true); !done) return respond_status(*responder, done.error(), call.warnings);
     return respond_as(*responder, 200, encode_list(*call.resource, *page, *accepted, now), *accepted, call.warnings);
   }
   auto object = s_.engine.get(call);
   if (!object) return respond_status(*responder, object.error(), call.warnings);
+  if (auto done = check_form(*accepted, *call.resource, false); !done) return respond_status(*responder, done.error(), call.warnings);
   respond_as(*responder, 200, encode_object(*call.resource, *object, *accepted, now), *accepted, call.warnings);
 }
 
@@ -403,6 +441,7 @@ void Router::write(Call& call, const RequestInfo& info, http::Request& request, 
                  : info.verb == "create" ? s_.engine.create(call, std::move(*body)) : s_.engine.update(call, std::move(*body));
   tell_audit(call);
   if (!written) return respond_status(responder, written.error(), call.warnings);
+  if (auto done = check_form(*accepted, *call.resource, false); !done) return respond_status(responder, done.error(), call.warnings);
   respond_as(responder, written->created ? 201 : 200, encode_object(*call.resource, written->object, *accepted, s_.core.clock.now()), *accepted, call.warnings);
 }
 
@@ -421,16 +460,15 @@ void Router::remove(Call& call, const RequestInfo& info, http::Request& request,
     auto removed = s_.engine.remove_collection(call, *deletion, *query);
     tell_audit(call);
     if (!removed) return respond_status(responder, removed.error(), call.warnings);
-    ListPage page;
-    page.items = std::move(*removed);
-    page.revision = s_.core.cache.revision();
-    return respond_as(responder, 200, encode_list(*call.resource, page, *accepted, now), *accepted, call.warnings);
+    if (auto done = check_form(*accepted, *call.resource, true); !done) return respond_status(responder, done.error(), call.warnings);
+    return respond_as(responder, 200, encode_list(*call.resource, *removed, *accepted, now), *accepted, call.warnings);
   }
   auto removed = s_.engine.remove(call, *deletion);
   tell_audit(call);
   if (!removed) return respond_status(responder, removed.error(), call.warnings);
   if (removed->removed && !call.resource->strategy->returns_deleted)
     return respond_json(responder, 200, json::serialize(success_status(call, removed->object->uid())), call.warnings);
+  if (auto done = check_form(*accepted, *call.resource, false); !done) return respond_status(responder, done.error(), call.warnings);
   // Not gone yet, and to be waited for by who wants its dependents gone.
   const int code = dependents_go && !removed->removed ? 202 : 200;
   respond_as(responder, code, encode_object(*call.resource, removed->object, *accepted, now), *accepted, call.warnings);

@@ -46,6 +46,8 @@ json::value to_scale(const Resource& resource, const json::value& object) {
   return json::object{{"kind", "Scale"}, {"apiVersion", "autoscaling/v1"}, {"metadata", std::move(metadata)}, {"spec", std::move(spec)}, {"status", std::move(status)}};
 }
 
+std::string replicas_path(const Resource& resource) { return resource.custom != nullptr ? resource.custom->scale.spec_replicas : "spec.replicas"; }
+
 Result<json::value> from_scale(const Resource& resource, const json::value& object, const json::value& scale) {
   int64_t replicas = json::get_int(scale, {"spec", "replicas"});
   if (replicas < 0 && resource.custom == nullptr) {

@@ -7,6 +7,8 @@
 namespace kcube::apiserver {
 
 json::value to_scale(const Resource& resource, const json::value& object);
+// Where the object has its replicas: "spec.replicas".
+std::string replicas_path(const Resource& resource);
 // `object` with the replicas that `scale` asks for; resourceVersion and uid of the Scale are preconditions.
 // 422 for a negative number.
 Result<json::value> from_scale(const Resource& resource, const json::value& object, const json::value& scale);

@@ -28,28 +28,30 @@ constexpr std::string_view type_name(Type type) {
 }
 
 std::string event_text(Type type, std::string_view object) {
+  if (object.ends_with('\n')) object.remove_suffix(1);   // an event is one line
   std::string text;
   text.reserve(object.size() + 40);
   return text.append("{\"type\":\"").append(type_name(type)).append("\",\"object\":").append(object).append("}\n");
 }
 
 json::object bookmark_object(const Resource& resource, const Accepted& accepted, const Delivery& d) {
-  json::object metadata{{"resourceVersion", std::to_string(d.revision)}, {"creationTimestamp", nullptr}};
+  json::object metadata{{"resourceVersion", std::to_string(d.revision)}};
   if (d.initial_end) metadata["annotations"] = json::object{{"k8s.io/initial-events-end", "true"}};
   json::object object{{"kind", json::key(resource.info->kind)}, {"apiVersion", resource.info->api_version()}, {"metadata", std::move(metadata)}};
   if (accepted.form == Form::metadata) {
     object["kind"] = "PartialObjectMetadata";
-    object["apiVersion"] = "meta.k8s.io/v1";
+    object["apiVersion"] = json::key(metadata_version(accepted));
   } else if (accepted.form == Form::table) {
-    json::object row{{"cells", json::array()}, {"object", std::move(object)}};
-    object = {{"kind", "Table"}, {"apiVersion", "meta.k8s.io/v1"}, {"metadata", json::object{{"resourceVersion", std::to_string(d.revision)}}}, {"columnDefinitions", json::array()}, {"rows", json::array{std::move(row)}}};
+    if (accepted.include == machinery::IncludeObject::metadata) object["kind"] = "PartialObjectMetadata", object["apiVersion"] = json::key(metadata_version(accepted));
+    json::object row{{"cells", json::array()}, {"object", accepted.include == machinery::IncludeObject::none ? json::value(nullptr) : json::value(std::move(object))}};
+    object = {{"kind", "Table"}, {"apiVersion", json::key(metadata_version(accepted))}, {"metadata", json::object{{"resourceVersion", std::to_string(d.revision)}}}, {"columnDefinitions", json::array()}, {"rows", json::array{std::move(row)}}};
   }
   return object;
 }
 
 // Watchers of one resource, form and encoding share encoded events under this address; Table rows have ages and are not shared.
 const void* encoder_of(const Resource& resource, const Accepted& accepted) {
-  return reinterpret_cast<const char*>(&resource) + static_cast<int>(accepted.form) * 4 + static_cast<int>(accepted.encoding);
+  return reinterpret_cast<const char*>(&resource) + static_cast<int>(accepted.form) * 8 + (accepted.beta ? 4 : 0) + static_cast<int>(accepted.encoding);
 }
 
 std::string encode_frame(const Resource& resource, const Accepted& accepted, const Delivery& d) {
@@ -57,9 +59,9 @@ std::string encode_frame(const Resource& resource, const Accepted& accepted, con
   const bool metadata = accepted.form == Form::metadata;
   auto object = [&]() -> std::string {
     if (d.type == Type::error) return machinery::encode_protobuf(status, api::to_json(*d.error));
-    if (d.type != Type::bookmark) return metadata ? machinery::encode_metadata_protobuf(d.object->value()) : object_protobuf(resource, *d.object);
+    if (d.type != Type::bookmark) return metadata ? machinery::encode_metadata_protobuf(d.object->value(), metadata_version(accepted)) : object_protobuf(resource, *d.object);
     const json::value bookmark = bookmark_object(resource, accepted, d);
-    return metadata ? machinery::encode_metadata_protobuf(bookmark) : machinery::encode_protobuf(*resource.info->type, bookmark);
+    return metadata ? machinery::encode_metadata_protobuf(bookmark, metadata_version(accepted)) : machinery::encode_protobuf(*resource.info->type, bookmark);
   };
   return machinery::protobuf_watch_event(type_name(d.type), object());
 }
@@ -79,9 +81,10 @@ std::string encode(const Resource& resource, const Accepted& accepted, Clock& cl
   if (d.type == Type::bookmark) return event_text(d.type, json::serialize(bookmark_object(resource, accepted, d)));
   if (d.type == Type::error) return event_text(d.type, json::serialize(api::to_json(*d.error)));
   if (accepted.form == Form::table) {
-    return event_text(d.type, table_text(resource, {d.object}, {{"resourceVersion", std::to_string(d.revision)}}, accepted.include, with_columns, clock.now()));
+    std::string text = table_text(resource, {d.object}, {{"resourceVersion", std::to_string(d.revision)}}, accepted.include, with_columns, clock.now());
+    return event_text(d.type, accepted.beta ? as_beta(std::move(text)) : std::move(text));
   }
-  return event_text(d.type, accepted.form == Form::metadata ? machinery::partial_object_metadata(*d.object) : object_text(resource, *d.object));
+  return event_text(d.type, accepted.form == Form::metadata ? metadata_text(*d.object, accepted) : object_text(resource, *d.object));
 }
 
 std::string media_type(const Accepted& accepted) {
@@ -160,14 +163,18 @@ Result<WatchSpec> read_watch(const Call& call, const http::Query& query, uint64_
   if (spec.name.empty()) spec.name = spec.fields.bound("metadata.name");
   std::string_view version = query.get("resourceVersion");
   auto revision = parse_int<uint64_t>(version.empty() ? "0" : version);
-  auto refuse = [](Cause cause) { return fail(api::invalid("meta.k8s.io", "ListOptions", "", {std::move(cause)})); };
   spec.bookmarks = query.flag("allowWatchBookmarks");
   std::string_view match = query.get("resourceVersionMatch");
   const bool initial_given = query.has("sendInitialEvents");
-  if (initial_given && match != "NotOlderThan")
-    return refuse(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+  std::vector<Cause> causes;
   if (!match.empty() && !initial_given)
-    return refuse(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+    causes.push_back(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+  if (initial_given && match != "NotOlderThan")
+    causes.push_back(api::field_forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+  if (!match.empty() && match != "NotOlderThan") causes.push_back(api::field_not_supported("resourceVersionMatch", json::value(json::key(match)), {"NotOlderThan"}));
+  if (!query.get("continue").empty())
+    causes.push_back(api::field_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+  if (!causes.empty()) return fail(api::invalid("meta.k8s.io", "ListOptions", "", std::move(causes)));
   if (!revision)
     return fail(Status(500, "", "resourceVersion: Invalid value: \"" + std::string(version) + "\": strconv.ParseUint: parsing \"" + std::string(version) + "\": invalid syntax"));
   if (query.flag("sendInitialEvents")) {

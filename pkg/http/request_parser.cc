@@ -122,8 +122,9 @@ Result<void> read_target(std::string_view target, Request& request) {
 // The head as httplib is to see it.
 std::string for_httplib(const RequestLine& line, const Request& request, std::string_view header_lines) {
   std::string head;
-  head.reserve(line.method.size() + request.raw_path.size() + header_lines.size() + 16);
-  head.append(line.method).append(" ").append(request.raw_path).append(" ").append(line.version).append("\r\n");
+  head.reserve(request.raw_path.size() + header_lines.size() + 16);
+  // Any method may be asked for, which httplib does not know.
+  head.append("GET ").append(request.raw_path).append(" ").append(line.version).append("\r\n");
   if (header_lines.find('%') == std::string_view::npos) return head.append(header_lines);
   for (char c : header_lines) {
     if (c == '%')
@@ -217,7 +218,7 @@ Result<ParsedHead> parse_head(std::string_view head, size_t max_headers) {
   httplib::Request raw;
   if (!parser.parse(for_httplib(*line, parsed.request, header_lines), raw))
     return fail(Status::bad_request("malformed request"));
-  parsed.request.method = std::move(raw.method);
+  parsed.request.method = line->method;
   parsed.http10 = raw.version == "HTTP/1.0";
   take_headers(raw.headers, parsed.request.headers);
   if (auto ok = read_framing(parsed); !ok) return fail(ok.error());

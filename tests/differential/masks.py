@@ -3,7 +3,7 @@ import json
 import re
 
 MASKED = {'uid', 'resourceVersion', 'creationTimestamp', 'deletionTimestamp', 'lastTransitionTime', 'clusterIP', 'clusterIPs', 'nodePort',
-          'continue', 'remainingItemCount', 'lastUpdateTime', 'lastProbeTime', 'certificate', 'startTime', 'lastPhaseTransitionTime', 'time'}
+          'continue', 'remainingItemCount', 'healthCheckNodePort', 'lastUpdateTime', 'lastProbeTime', 'certificate', 'startTime', 'lastPhaseTransitionTime', 'time'}
 UID = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}')
 SUBSTITUTIONS = [(UID, '*')] + [(re.compile(a), b) for a, b in (
     (r'current: \d+', 'current: *'),
@@ -13,6 +13,10 @@ SUBSTITUTIONS = [(UID, '*')] + [(re.compile(a), b) for a, b in (
     (r'in record \(\d+\)', 'in record (*)'),
     (r'in object meta: \d+', 'in object meta: *'),
     (r'gen-[a-z0-9]{5}\b', 'gen-*'),
+    (r'\bGen-[a-z0-9]{5}\b', 'Gen-*'),
+    (r'\b(a b|x{58})[a-z0-9]{5}\b', r'\1*'),
+    (r'\b(\w*(?:Time|Timestamp|time)): "\d{4}-[^"]*"', r'\1: "*"'),   # in YAML
+    (r'(\n *(?:uid|resourceVersion)): \S+', r'\1: *'),
     (r'IPAddress.networking.k8s.io "[0-9.]+"', 'IPAddress.networking.k8s.io "*"'),
     (r'10\.43\.\d+\.\d+', '10.43.*'),
     # A patched object as a whole.
@@ -20,6 +24,7 @@ SUBSTITUTIONS = [(UID, '*')] + [(re.compile(a), b) for a, b in (
     (r"(?s)(Object 'Kind' is missing in ').*", r'\1*'),
     # What was changed, as Go prints its own structs.
     (r'(?s)(if it was previously negative\)\n).*', r'\1*'),
+    (r'(?s)(existing ephemeral containers "[^"]*" may not be changed\n).*', r'\1*'),
     (r'(?s)(volumeAttributesClassName for bound claims\n).*', r'\1*'),
     (r'(?s)(spec.persistentvolumesource is immutable after creation\n).*', r'\1*'),
 )]
@@ -51,6 +56,10 @@ def value(v, managed=False, key=''):
             v = {**v, 'jwks_uri': '*', 'id_token_signing_alg_values_supported': '*'}   # keys are each server's own
         if 'serverAddressByClientCIDRs' in v:
             v = {**v, 'serverAddressByClientCIDRs': '*'}
+        if v.get('kind') == 'SelfSubjectRulesReview' and 'status' in v:   # Go goes through the bindings in any order
+            v = {**v, 'status': {k: sorted(x, key=lambda rule: json.dumps(rule, sort_keys=True)) if isinstance(x, list) else x for k, x in v['status'].items()}}
+        if v.get('kind') == 'SubjectAccessReview' and (v.get('status') or {}).get('reason', '').endswith('to Group "system:authenticated"'):
+            v = {**v, 'status': {**v['status'], 'reason': 'RBAC: allowed by *'}}   # the first binding that it comes upon
         if v.get('kind') == 'Table':
             v = {**v, 'rows': [row(r, v['columnDefinitions'] or []) for r in v.get('rows') or []],
                  'columnDefinitions': [{**column, 'description': '*'} for column in v['columnDefinitions'] or []]}
@@ -71,6 +80,8 @@ def status(v):
     causes = details.get('causes') or []
     if len(causes) < 2:
         return v
+    if v.get('reason') == 'Conflict':   # of managers, one after the other
+        return {**v, 'details': {**details, 'causes': sorted(causes, key=lambda c: json.dumps(c, sort_keys=True))}}
     shown = lambda cs: ', '.join(f"{c['field']}: {c['message']}" if c.get('field') else c.get('message', '') for c in cs)
     inside = f'[{shown(causes)}]'
     ordered, run = [], []

@@ -4,7 +4,7 @@
 usage: tests/differential/run.py --server NAME=URL[,CERT,KEY | ,TOKEN] [--server …] [--expected FILE [--record]] [FILTER]
 
 With two servers their answers are compared; with one and --expected, its answers and the recorded ones. --record writes
-FILE from the first server. FILTER is a part of a case's name. What is asked: every_resource.cases and the edits of
+FILE from the first server, of the cases of FILTER alone when there is one. FILTER is a part of a case's name. What is asked: every_resource.cases and the edits of
 mutations.py once for each line of samples.jsonl, and topics/*.cases once (README.md says how they are written).
 
 `disagreements` lists the cases that differ, each with its reason. A case that differs and is not listed fails, and so does
@@ -227,9 +227,22 @@ class Recording:
         self.texts, self.cases = [], {}
 
     @staticmethod
-    def write(path, answers):
-        numbers, phrases = {}, {}
+    def write(path, answers, others=False):
+        """`others`: answers that are there already stay, but for these cases."""
+        numbers, phrases, kept = {}, {}, []
+        if others and os.path.exists(path):
+            again = {name for name, _, _ in answers}
+            for line in open(path):
+                value = json.loads(line)
+                if isinstance(value, list) and value[0] in again:
+                    continue
+                kept.append(line)
+                if isinstance(value, dict):
+                    phrases.update({phrase: number for number, phrase in value.items()})
+                elif isinstance(value, str):
+                    numbers[value] = len(numbers)
         with open(path, 'w') as out:
+            out.writelines(kept)
             for name, place, texts in answers:
                 row = []
                 for text in texts:
@@ -443,7 +456,7 @@ def main():
         results += run_topic(pair)
 
     if options.record:
-        return Recording.write(options.expected, [(name, place, sides[0]) for name, place, sides in results])
+        return Recording.write(options.expected, [(name, place, sides[0]) for name, place, sides in results], bool(options.filter))
     recorded = Recording.read(options.expected) if options.expected else None
     excuses = Excuses(os.path.join(HERE, 'disagreements'))
     agree = total = passed = failed = 0

@@ -125,7 +125,7 @@ Result<json::value> CustomVersion::decode(Call& call, json::value body, bool wit
   }
   if (call.field_validation != machinery::FieldValidation::ignore) {
     std::vector<std::string> texts;
-    for (const std::string& field : call.duplicates) texts.push_back("duplicate field \"" + field + "\"");
+    for (const std::string& text : call.problems) texts.push_back(text);
     for (const std::string& field : unknown) texts.push_back("unknown field \"" + field + "\"");
     if (call.field_validation == machinery::FieldValidation::strict && !texts.empty()) return fail(Status::bad_request(cannot + "strict decoding error: " + join(texts, ", ")));
     for (std::string& text : texts) call.warn(std::move(text));
@@ -320,8 +320,12 @@ void CustomResource::add_to(Registry::Dynamic& resources, const std::shared_ptr<
 }
 
 bool CustomResource::is_of(const json::value& definition) const {
-  return uid_ == json::get_string(definition, {"metadata", "uid"}) && terminating_ == (json::at(&definition, {"metadata", "deletionTimestamp"}) != nullptr) &&
-         spec_ == *json::at(&definition, {"spec"}) && accepted_ == *json::at(&definition, {"status", "acceptedNames"});
+  return terminating_ == (json::at(&definition, {"metadata", "deletionTimestamp"}) != nullptr) && serves(definition);
+}
+
+bool CustomResource::serves(const json::value& definition) const {
+  return uid_ == json::get_string(definition, {"metadata", "uid"}) && spec_ == *json::at(&definition, {"spec"}) &&
+         accepted_ == *json::at(&definition, {"status", "acceptedNames"});
 }
 
 bool CustomResource::is_current(const api::Object& stored) const { return stored.bytes().starts_with(storage_->head); }

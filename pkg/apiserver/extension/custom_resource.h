@@ -96,6 +96,8 @@ class CustomResource {
   const std::string& uid() const { return uid_; }
   // Whether it was made from this state of the definition, as far as that matters here.
   bool is_of(const json::value& definition) const;
+  // The same but for its end being near or not: what is being watched stays as it was.
+  bool serves(const json::value& definition) const;
   bool terminating() const { return terminating_; }            // nothing may be created any more
   const std::vector<std::unique_ptr<CustomVersion>>& versions() const { return versions_; }
   const CustomVersion& storage() const { return *storage_; }

@@ -136,10 +136,12 @@ void Definitions::serve(const std::string& name, const json::value& definition) 
     }
     cache = *opened;
   }
+  const bool as_before = again && known->second->serves(definition);
   served_[name] = CustomResource::create(definition, cache, cache_.revision(), webhooks_);
   if (!thread_.joinable()) return;   // at the start all are published at once
   publish();
-  hooks_.end_watches(*cache);
+  // Watches of what is going see it go.
+  if (!as_before) hooks_.end_watches(*cache);
 }
 
 void Definitions::withdraw(const std::string& name) {

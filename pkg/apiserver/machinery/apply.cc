@@ -45,6 +45,11 @@ void strip(FieldSet& set, const ApplyOptions& options) {
   const bool status = options.subresource == "status" || options.subresource == "approval";
   if (status || !options.tracks_spec) set.children.erase("f:spec");
   if (!status && options.status_apart) set.children.erase("f:status");
+  // An approver has no say in the certificate.
+  if (auto of_status = set.children.find("f:status"); options.subresource == "approval" && of_status != set.children.end()) {
+    of_status->second.children.erase("f:certificate");
+    if (of_status->second.empty()) set.children.erase(of_status);
+  }
   auto metadata = set.children.find("f:metadata");
   if (metadata != set.children.end() && metadata->second.empty()) set.children.erase(metadata);
 }

@@ -8,9 +8,9 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <set>
 
 #include "pkg/api/errors.h"
+#include "pkg/api/json_depth.h"
 #include "pkg/api/json_members.h"
 #include "pkg/api/quantity.h"
 #include "pkg/api/yaml.h"
@@ -62,6 +62,8 @@ class Checker {
 
   Result<void> message(json::value& value, const Type& type, const std::string& path, const std::string& indexed_path) {
     if (!value.is_object()) return wrong_root(value, type);
+    const Deeper deeper(depth_);
+    if (depth_ > json::kUsualDepth) return fail(Status::bad_request("invalid character '{' exceeded max depth"));
     json::object& object = value.get_object();
     std::vector<size_t> gone;
     for (auto it = object.begin(); it != object.end(); ++it) {
@@ -240,6 +242,7 @@ class Checker {
     while (bad < text.size() && (std::isalnum(static_cast<unsigned char>(text[bad])) || text[bad] == '+' || text[bad] == '/')) ++bad;
     // Padding is met where a group may end; what comes after the last group is what is wrong.
     if (size_t end = text.find_first_not_of('=', bad); bad % 4 >= 2 && end != std::string_view::npos && end == (bad + 3) / 4 * 4) bad = end;
+    if (bad == text.size()) bad -= bad % 4;   // a group that is cut short
     return fail(Status::bad_request("illegal base64 data at input byte " + std::to_string(bad)));
   }
 
@@ -271,86 +274,19 @@ class Checker {
     return {};
   }
 
+  struct Deeper {
+    explicit Deeper(int& depth) : depth_(depth) { ++depth_; }
+    ~Deeper() { --depth_; }
+    int& depth_;
+  };
+
   const FieldValidation validation_;
   const Empty empty_;
+  int depth_ = 0;
   std::vector<std::string> unknown_;
   std::vector<Emptied> emptied_;
   size_t first_unknown_ = 0;      // of the outermost object, when there is one
   bool unknown_on_top_ = false;
-};
-
-// Finds duplicate members in JSON text that has parsed already, so that no syntax needs checking.
-class DuplicateFinder {
- public:
-  explicit DuplicateFinder(std::string_view text) : text_(text) {}
-  std::vector<std::string> run() {
-    value("");
-    return std::move(found_);
-  }
-
- private:
-  void space() {
-    while (at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_]))) ++at_;
-  }
-  std::string string() {
-    std::string out;
-    bool escaped = false;
-    const size_t begin = at_;
-    for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
-      escaped |= text_[at_] == '\\';
-      if (text_[at_] == '\\' && at_ + 1 < text_.size()) out += text_[at_++];
-      out += text_[at_];
-    }
-    ++at_;
-    if (!escaped) return out;
-    auto parsed = json::parse(text_.substr(begin, at_ - begin));
-    return parsed ? std::string(json::get_string(&*parsed)) : out;
-  }
-  void value(const std::string& path) {
-    space();
-    if (at_ >= text_.size()) return;
-    if (text_[at_] == '{') return object(path);
-    if (text_[at_] == '[') return array(path);
-    if (text_[at_] == '"') {
-      string();
-      return;
-    }
-    while (at_ < text_.size() && std::string_view(",]} \t\r\n").find(text_[at_]) == std::string_view::npos) ++at_;
-  }
-  void object(const std::string& path) {
-    std::set<std::string> names;
-    ++at_;
-    for (space(); at_ < text_.size() && text_[at_] != '}'; space()) {
-      if (text_[at_] == ',') {
-        ++at_;
-        continue;
-      }
-      std::string name = string();
-      std::string at = path.empty() ? name : path + "." + name;
-      if (!names.insert(name).second && found_.size() < kMostNamed && told_.insert(at).second) found_.push_back(at);
-      space();
-      ++at_;  // ':'
-      value(at);
-    }
-    ++at_;
-  }
-  void array(const std::string& path) {
-    ++at_;
-    size_t i = 0;
-    for (space(); at_ < text_.size() && text_[at_] != ']'; space()) {
-      if (text_[at_] == ',') {
-        ++at_;
-        continue;
-      }
-      value(path + "[" + std::to_string(i++) + "]");
-    }
-    ++at_;
-  }
-
-  std::string_view text_;
-  size_t at_ = 0;
-  std::vector<std::string> found_;
-  std::set<std::string> told_;
 };
 
 }  // namespace
@@ -396,7 +332,5 @@ void restore_emptied(json::value& object, const std::vector<Emptied>& emptied) {
     at->get_object().emplace(name, list ? json::value(json::array()) : json::value(json::object()));
   }
 }
-
-std::vector<std::string> duplicate_fields(std::string_view json_text) { return DuplicateFinder(json_text).run(); }
 
 }  // namespace kcube::machinery

@@ -45,5 +45,7 @@ void restore_emptied(json::value& object, const std::vector<Emptied>& emptied);
 
 // Duplicate members of objects in JSON text, as paths: `metadata.name`. Empty for YAML, whose parser refuses them.
 std::vector<std::string> duplicate_fields(std::string_view json_text);
+// Duplicate and unknown fields of a text that is of a type, in its order: `unknown field "spec.x"`, `duplicate field "a"`.
+std::vector<std::string> strict_problems(std::string_view json_text, const api::Type& type);
 
 }  // namespace kcube::machinery

@@ -193,7 +193,6 @@ void default_pod(json::object& pod) {
   default_pod_spec(*spec, true);
   default_pod_resources(*spec);
   json::object& status = json::ensure_object(pod, "status");
-  set_if_absent(status, "phase", "Pending");
   set_if_absent(status, "qosClass", json::key(qos_class(*child(pod, "spec"))));
 }
 

@@ -298,7 +298,7 @@ class Decoder {
 
 Result<json::value> decode_protobuf(const api::Schema& schema, std::string_view body) {
   auto malformed = [](std::string_view why) { return fail(Status::bad_request("the body is no Kubernetes protobuf: " + std::string(why))); };
-  if (!body.starts_with(kMagic)) return malformed("it does not start with k8s and a zero byte");
+  if (!body.starts_with(kMagic)) return fail(Status::bad_request("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
   Reader envelope(body.substr(kMagic.size()));
   Raw raw;
   std::string_view type_meta, content;

@@ -20,8 +20,8 @@ Result<json::value> decode_protobuf(const api::Schema& schema, std::string_view 
 
 // `object` in the envelope, its kind being `type`. Members that the schema has no number for are left out.
 std::string encode_protobuf(const api::Type& type, const json::value& object);
-// Its meta.k8s.io/v1 PartialObjectMetadata.
-std::string encode_metadata_protobuf(const json::value& object);
+// Its PartialObjectMetadata, of meta.k8s.io/v1 or another version of that.
+std::string encode_metadata_protobuf(const json::value& object, std::string_view api_version = "meta.k8s.io/v1");
 
 // A list of objects, made item by item.
 class ProtobufList {

@@ -58,6 +58,9 @@ uint64_t aligned(uint64_t proto) {
 
 class Encoder {
  public:
+  // `zeros`: what is absent and no pointer in Go is written as well, as it is there.
+  explicit Encoder(bool zeros = false) : zeros_(zeros) {}
+
   std::string message(const Type& type, const json::object& object) {
     std::vector<Member> members;
     members.reserve(object.size());
@@ -65,6 +68,7 @@ class Encoder {
       const Field* field = type.field(name);
       if (field != nullptr && field->proto != 0 && !value.is_null()) members.push_back({aligned(field->proto), field, &value});
     }
+    if (zeros_) add_zeros(type, object, members);
     std::ranges::sort(members, {}, &Member::path);
     std::string out;
     group(members, kFirstStep, out);
@@ -72,6 +76,17 @@ class Encoder {
   }
 
  private:
+  static void add_zeros(const Type& type, const json::object& object, std::vector<Member>& members) {
+    static const json::value kText(""), kNumber(0), kFalse(false), kStruct = json::object();
+    for (const Field& field : type.fields) {
+      const json::value* there = object.if_contains(json::key(field.name));
+      if (field.proto == 0 || field.pointer || field.shape != Shape::single || (there != nullptr && !there->is_null())) continue;
+      const json::value* zero = field.kind == FieldKind::string ? &kText : field.kind == FieldKind::int32 || field.kind == FieldKind::int64 ? &kNumber
+                                : field.kind == FieldKind::boolean ? &kFalse : field.kind == FieldKind::message ? &kStruct : nullptr;
+      if (zero != nullptr) members.push_back({aligned(field.proto), &field, zero});
+    }
+  }
+
   // Members whose paths begin alike and differ from the step at `shift` on.
   void group(std::span<const Member> members, int shift, std::string& out) {
     while (!members.empty()) {
@@ -186,6 +201,8 @@ class Encoder {
     for (const json::value& item : json::get_array(&value)) put_bytes(out, 2, item.is_object() ? message(schema, item.get_object()) : std::string(json::get_string(&item)));
     return out;
   }
+
+  const bool zeros_;
 };
 
 std::string envelope(std::string_view api_version, std::string_view kind, std::string_view content) {
@@ -208,14 +225,16 @@ std::string meta_of(std::string_view type, const json::value& object) {
 }  // namespace
 
 std::string encode_protobuf(const Type& type, const json::value& object) {
-  const std::string content = object.is_object() ? Encoder().message(type, object.get_object()) : std::string();
+  // Failures and documents are the same to the byte as there; for objects it would be size without meaning.
+  const bool zeros = type.package == "meta.v1";
+  const std::string content = object.is_object() ? Encoder(zeros).message(type, object.get_object()) : std::string();
   return envelope(json::get_string(object, {"apiVersion"}), json::get_string(object, {"kind"}), content);
 }
 
-std::string encode_metadata_protobuf(const json::value& object) {
+std::string encode_metadata_protobuf(const json::value& object, std::string_view api_version) {
   std::string content;
   put_bytes(content, 1, meta_of(kObjectMeta, object));
-  return envelope("meta.k8s.io/v1", "PartialObjectMetadata", content);
+  return envelope(api_version, "PartialObjectMetadata", content);
 }
 
 ProtobufList::ProtobufList(const json::object& metadata) {

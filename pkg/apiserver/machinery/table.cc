@@ -93,7 +93,7 @@ std::string table(const ResourceInfo& resource, const std::vector<api::ObjectPtr
       json::append(out, layout.cells[i](object, now));
     }
     out += ']';
-    if (include != IncludeObject::none) out += ",\"object\":";
+    out += include == IncludeObject::none ? ",\"object\":null" : ",\"object\":";
     if (include == IncludeObject::metadata) append_metadata_object(out, object);
     if (include == IncludeObject::object) out += item->bytes();
     out += '}';

@@ -150,6 +150,8 @@ const CellRule kRules[] = {
        return text_cell(std::string(json::get_string(o, {"spec", "scaleTargetRef", "kind"})) + "/" + std::string(json::get_string(o, {"spec", "scaleTargetRef", "name"})));
      }},
     {"autoscaling", "horizontalpodautoscalers", "Targets", [](const json::value& o, SystemTime) -> json::value { return text_cell(hpa_targets(o)); }},
+    {"autoscaling", "scales", "Desired", [](const json::value& o, SystemTime) -> json::value { return number(o, {"spec", "replicas"}); }},
+    {"autoscaling", "scales", "Available", [](const json::value& o, SystemTime) -> json::value { return number(o, {"status", "replicas"}); }},
     {"autoscaling", "horizontalpodautoscalers", "MinPods", [](const json::value& o, SystemTime) -> json::value { return text_cell(int_or_text(json::at(&o, {"spec", "minReplicas"}), "<unset>")); }},
     {"autoscaling", "horizontalpodautoscalers", "MaxPods", [](const json::value& o, SystemTime) -> json::value { return json::get_int(o, {"spec", "maxReplicas"}); }},
     {"autoscaling", "horizontalpodautoscalers", "Replicas", [](const json::value& o, SystemTime) -> json::value { return json::get_int(o, {"status", "currentReplicas"}); }},

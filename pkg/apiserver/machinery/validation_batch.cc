@@ -192,8 +192,8 @@ void check_job_update(const Validation& v) {
   }
   spec["selector"].unchanged(v.before({"spec", "selector"}));
   json::value old = steered_template(v);
-  if (json::get_bool(v.before({"spec", "suspend"}))) {
-    // While it waits, its containers may ask for other resources.
+  if (json::get_bool(v.before({"spec", "suspend"})) && v.before({"status", "startTime"}) == nullptr) {
+    // While it waits to begin, its containers may ask for other resources.
     json::value now = spec["template"].present() ? *spec["template"].value() : json::value();
     without_resources(now);
     without_resources(old);
@@ -257,7 +257,7 @@ void check_indexed_names(const Validation& v) {
 void validate_job_status(const Validation& v) {
   Cursor status = v["status"];
   for (std::string_view count : {"active", "succeeded", "failed", "ready", "terminating"}) status[count].non_negative();
-  if (status["ready"].number() > status["active"].number())
+  if (status["ready"].present() && status["ready"].number() > status["active"].number())
     status["ready"].invalid("cannot set more ready pods than active");
   auto is_true = [&](std::string_view type) {
     for (const Cursor& c : status["conditions"].items())

@@ -101,6 +101,9 @@ void check_update(const Validation& v) {
     certificate.forbidden("updates may not set certificate content");
   else if (!same(issued, nullptr))
     certificate.forbidden("updates may not modify existing certificate content");
+  // What it says is not shown.
+  else if (base64_decode(certificate.text()).value_or("").find("-----BEGIN CERTIFICATE-----") == std::string::npos)
+    certificate.invalid(json::value("<certificate data>"), "must contain at least one CERTIFICATE PEM block");
 }
 
 }  // namespace

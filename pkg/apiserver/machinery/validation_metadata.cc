@@ -182,6 +182,11 @@ void check_update(const ResourceInfo& r, const json::value* now, const json::val
       causes.push_back(api::field_invalid("metadata." + std::string(name), a == nullptr ? json::value("") : *a,
                                           "field is immutable"));
   }
+  for (const char* name : {"deletionTimestamp", "deletionGracePeriodSeconds"}) {
+    const json::value* a = json::find(now, name);
+    if (const json::value* b = json::find(before, name); a != nullptr && (b == nullptr || *a != *b))
+      causes.push_back(api::field_invalid("metadata." + std::string(name), *a, "field is immutable"));
+  }
   // An object on its way out takes no new finalizers.
   if (json::get_string(json::find(before, "deletionTimestamp")).empty()) return;
   std::set<std::string_view> old;

@@ -184,6 +184,8 @@ void check_status(const Validation& v) {
       if (condition["observedGeneration"].number() < 0)
         condition["observedGeneration"].invalid("must be a non-negative integer");
   std::vector<Cursor> ips = status["podIPs"].items();
+  if (ips.empty() && !status["podIP"].empty()) check_ip(status["podIP"].renamed("status.podIPs[0]"));
+  if (!status["nominatedNodeName"].empty()) status["nominatedNodeName"].check(api::check_dns1123_subdomain(status["nominatedNodeName"].text()));
   bool v4 = false, v6 = false;
   for (const Cursor& ip : ips) {
     check_ip(ip["ip"].renamed(ip.path()));

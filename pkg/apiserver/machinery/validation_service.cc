@@ -232,7 +232,9 @@ void check_update(const Validation& v) {
   if (headless(spec) != headless(old)) return;
   const json::array& families = json::get_array(json::find(old, "ipFamilies"));
   std::vector<Cursor> wanted = spec["ipFamilies"].items();
-  if (!families.empty() && !wanted.empty() && wanted[0].text() != json::get_string(&families[0]))
+  // An address of another family is what is told of, and that alone.
+  const bool misfit = !list.empty() && !wanted.empty() && list[0].text() != "None" && (list[0].text().find(':') == std::string_view::npos) == (wanted[0].text() == "IPv6");
+  if (!misfit && !families.empty() && !wanted.empty() && wanted[0].text() != json::get_string(&families[0]))
     spec["ipFamilies"].renamed("spec.ipFamilies[0]").invalid("may not change once set");
 }
 

@@ -181,6 +181,9 @@ void validate_claim_spec(const Cursor& spec) {
 }
 
 void validate_persistent_volume_claim(const Validation& v) {
+  if (v.subresource == "status")
+    for (const auto& [name, amount] : v["status"]["capacity"].members())
+      if (api::Quantity::from_json(amount.value()) < api::Quantity()) amount.invalid_omitted(std::string(amount.text()) + ": must be a valid resource quantity");
   if (!v.main()) return;
   Cursor spec = v["spec"];
   validate_claim_spec(spec);

@@ -156,7 +156,7 @@ void check_not_above(const Cursor& status, std::initializer_list<std::string_vie
                      std::string_view words) {
   for (std::string_view member : members)
     if (status[member].number() > status[limit].number())
-      status[member].invalid("cannot be greater than " + std::string(words));
+      status[member].invalid(json::value(status[member].number()), "cannot be greater than " + std::string(words));
 }
 
 }  // namespace

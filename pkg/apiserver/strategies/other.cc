@@ -5,6 +5,7 @@
 #include "pkg/apiserver/extension/definition_rules.h"
 #include "pkg/apiserver/extension/names.h"
 #include "pkg/apiserver/strategy.h"
+#include "pkg/auth/key_pair.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::apiserver {
@@ -26,16 +27,18 @@ Result<void> keep_finalizers(json::object& object, const json::object& old, Writ
   return {};
 }
 
-// finalize: spec.finalizers alone.
+// finalize: all but the status.
 Result<void> finalize_namespace(json::object& object, const json::object& old, Write&) {
-  json::value fresh(std::move(object));
-  object = old;
-  json::object& spec = json::ensure_object(object, "spec");
-  const json::value* finalizers = json::at(&fresh, {"spec", "finalizers"});
-  if (finalizers != nullptr) spec["finalizers"] = *finalizers;
-  else spec.erase("finalizers");
-  if (const json::value* version = json::at(&fresh, {"metadata", "resourceVersion"})) json::ensure_object(object, "metadata")["resourceVersion"] = *version;
+  keep_member(object, old, "status");
   return {};
+}
+
+std::vector<Cause> validate_namespace(const json::value& object, const json::value* old, std::string_view subresource) {
+  if (old == nullptr || subresource != "status") return {};
+  const bool deleted = json::at(&object, {"metadata", "deletionTimestamp"}) != nullptr;
+  std::string_view phase = json::get_string(object, {"status", "phase"});
+  if (phase == (deleted ? "Terminating" : "Active")) return {};
+  return {api::field_invalid("status.Phase", json::value(json::key(phase)), deleted ? "may only be 'Terminating' if `deletionTimestamp` is not empty" : "may only be 'Active' if `deletionTimestamp` is empty")};
 }
 
 // stringData is for writing only: it becomes data.
@@ -45,6 +48,23 @@ Result<void> fold_string_data(json::object& secret, bool) {
   json::object& data = json::ensure_object(secret, "data");
   for (const auto& m : json::get_object(strings)) data[m.key()] = base64_encode(json::get_string(&m.value()));
   secret.erase("stringData");
+  return {};
+}
+
+// A certificate that cannot be used is taken, with a word of warning.
+void warn_of_key_pair(const json::object& secret, Write& write) {
+  if (json::get_string(secret.if_contains("type")) != "kubernetes.io/tls") return;
+  auto part = [&](std::string_view name) { return base64_decode(json::get_string(json::find(secret.if_contains("data"), name))).value_or(""); };
+  if (std::string problem = auth::key_pair_problem(part("tls.crt"), part("tls.key")); !problem.empty()) write.call.warn(std::move(problem));
+}
+
+Result<void> create_secret(json::object& secret, Write& write) {
+  warn_of_key_pair(secret, write);
+  return {};
+}
+
+Result<void> update_secret(json::object& secret, const json::object&, Write& write) {
+  warn_of_key_pair(secret, write);
   return {};
 }
 
@@ -81,14 +101,16 @@ Result<void> approve_csr(json::object& object, const json::object& old, Write& w
   object = old;
   json::object& status = json::ensure_object(object, "status");
   const json::value* conditions = json::at(&fresh, {"status", "conditions"});
-  if (conditions != nullptr) status["conditions"] = *conditions;
+  json::array kept = json::get_array(conditions);
   std::string now = format_time(write.core.clock.now());
-  for (json::value& condition : json::ensure_array(status, "conditions")) {
+  for (json::value& condition : kept) {
     if (!condition.is_object()) continue;
     json::object& c = condition.get_object();
     for (const char* name : {"lastUpdateTime", "lastTransitionTime"})
       if (json::get_string(c.if_contains(name)).empty()) c[name] = now;
   }
+  if (kept.empty()) status.erase("conditions");
+  else status["conditions"] = std::move(kept);
   if (const json::value* metadata = json::find(&fresh, "metadata")) object["metadata"] = *metadata;
   return {};
 }
@@ -160,20 +182,20 @@ void add_stored_version(json::object& definition) {
 }
 
 // What follows from the names that are given. Source: CustomResourceDefinitionNames in the API reference.
-void default_crd(json::object& definition) {
+Result<void> default_crd(json::object& definition, bool) {
   json::object& spec = json::ensure_object(definition, "spec");
   json::object& conversion = json::ensure_object(spec, "conversion");
   if (json::get_string(conversion.if_contains("strategy")).empty()) conversion["strategy"] = "None";
   json::object& names = json::ensure_object(spec, "names");
   std::string kind(json::get_string(names.if_contains("kind")));
-  if (kind.empty()) return;
+  if (kind.empty()) return {};
   if (json::get_string(names.if_contains("singular")).empty()) names["singular"] = to_lower(kind);
   if (json::get_string(names.if_contains("listKind")).empty()) names["listKind"] = kind + "List";
+  return {};
 }
 
 Result<void> create_crd(json::object& object, Write&) {
-  object["status"] = json::object{{"acceptedNames", json::object{{"kind", ""}, {"plural", ""}}}};
-  default_crd(object);
+  object["status"] = json::object{{"acceptedNames", json::object{{"kind", ""}, {"plural", ""}}}, {"conditions", nullptr}};
   add_stored_version(object);
   return {};
 }
@@ -203,7 +225,6 @@ Result<void> update_daemon_set(json::object& object, const json::object& old, Wr
 }
 
 Result<void> update_crd(json::object& object, const json::object&, Write&) {
-  default_crd(object);
   add_stored_version(object);
   return {};
 }
@@ -223,10 +244,11 @@ const Strategy kDaemonSetStrategy{.has_status = true, .has_generation = true, .n
 const Strategy kNamespaceStrategy{.has_status = true,
                                   .prepare_create = create_namespace,
                                   .prepare_update = keep_finalizers,
-                                  .prepare_subresource = finalize_namespace};
+                                  .prepare_subresource = finalize_namespace,
+                                  .validate = validate_namespace};
 // A kubelet registers its node with a status.
 const Strategy kNodeStrategy{.has_status = true, .status_on_create = true, .prepare_create = create_node};
-const Strategy kSecretStrategy{.normalize = fold_string_data};
+const Strategy kSecretStrategy{.normalize = fold_string_data, .prepare_create = create_secret, .prepare_update = update_secret};
 const Strategy kCsrStrategy{.has_status = true, .tracks_spec = false, .prepare_create = create_csr, .prepare_update = update_csr, .prepare_subresource = approve_csr};
 const Strategy kPersistentVolumeStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_persistent_volume};
 const Strategy kPersistentVolumeClaimStrategy{.has_status = true, .returns_deleted = true, .prepare_create = create_volume};
@@ -235,6 +257,6 @@ const Strategy kEventStrategy{.creates_on_update = true, .collects_garbage = fal
 const Strategy kLimitRangeStrategy{.creates_on_update = true, .prepare_create = create_limit_range};
 const Strategy kJobStrategy{.has_status = true, .has_generation = true, .orphans_by_default = true, .warns_of_orphans = true, .prepare_create = create_job};
 const Strategy kApiServiceStrategy{.has_status = true, .metadata_by_status = false, .prepare_create = create_api_service};
-const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
+const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .normalize = default_crd, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
 
 }  // namespace kcube::apiserver

@@ -38,8 +38,10 @@ std::string_view qos_class(const json::object& pod) {
   return guaranteed ? "Guaranteed" : "Burstable";
 }
 
-Result<void> prepare_create(json::object& pod, Write&) {
+Result<void> prepare_create(json::object& pod, Write& write) {
   json::object status{{"phase", "Pending"}, {"qosClass", json::key(qos_class(pod))}};
+  if (!json::get_array(json::find(pod.if_contains("spec"), "schedulingGates")).empty())
+    status["conditions"] = json::array{json::object{{"type", "PodScheduled"}, {"status", "False"}, {"lastProbeTime", nullptr}, {"lastTransitionTime", format_time(write.core.clock.now())}, {"reason", "SchedulingGated"}, {"message", "Scheduling is blocked due to non-empty scheduling gates"}}};
   pod["status"] = std::move(status);
   return {};
 }

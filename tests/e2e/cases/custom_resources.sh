@@ -136,10 +136,16 @@ case_names_that_are_taken_are_not_accepted() {
 
 case_a_definition_goes_with_its_objects() {
   k patch ct b --type merge -p '{"metadata":{"finalizers":["example.com/hold"]}}'
+  k_background get ct -w --output-watch-events --no-headers >"$work/ct.out" 2>&1
+  local watcher=$!
+  eventually 10 grep -q 'ADDED *b' "$work/ct.out"
   k delete crd crontabs.stable.example.com --wait=false
   eventually 10 contains InstanceDeletionInProgress k get crd crontabs.stable.example.com -o yaml
   refused "create not allowed while custom resource definition is terminating" bash -c "echo '$(crontab z 'cronSpec: x')' | $(kubectl_line) create -f -"
   k patch ct b --type merge -p '{"metadata":{"finalizers":null}}'
   k wait --for=delete crd/crontabs.stable.example.com --timeout=10s
+  # Who watches sees them go, and then that there is nothing more to watch.
+  eventually 10 grep -q 'DELETED *b' "$work/ct.out"
+  wait "$watcher" || true
   refused "could not find the requested resource" k get crontabs
 }

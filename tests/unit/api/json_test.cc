@@ -1,4 +1,5 @@
 #include "pkg/api/json.h"
+#include "pkg/api/json_depth.h"
 
 #include <gtest/gtest.h>
 
@@ -62,6 +63,16 @@ TEST(Json, RefusesWhatADoubleCannotHold) {
 TEST(Json, NumbersBeyondIntegersSaturate) {
   EXPECT_EQ(get_int(&*parse("[1e300]")->get_array().begin()), std::numeric_limits<int64_t>::max());
   EXPECT_EQ(get_int(&*parse("[-1e300]")->get_array().begin()), std::numeric_limits<int64_t>::min());
+}
+
+TEST(Json, BodiesNestTenThousandDeepAndNoDeeper) {
+  auto nested = [](int depth) { return std::string(static_cast<size_t>(depth), '[') + std::string(static_cast<size_t>(depth), ']'); };
+  auto deep = parse_deep(nested(kMostDepth));
+  ASSERT_TRUE(deep);
+  EXPECT_TRUE(is_deeper(*deep, kUsualDepth));
+  EXPECT_EQ(serialize(*deep).size(), 2U * kMostDepth);
+  EXPECT_EQ(parse_deep(nested(kMostDepth + 1)).error().message(), "invalid character '[' exceeded max depth");
+  EXPECT_FALSE(is_deeper(*parse(nested(kUsualDepth)), kUsualDepth));
 }
 
 }  // namespace

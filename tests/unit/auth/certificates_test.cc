@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "pkg/auth/auth.h"
+#include "pkg/auth/key_pair.h"
 #include "pkg/base/file.h"
 #include "pkg/base/process.h"
 
@@ -95,6 +96,16 @@ TEST_F(Certificates, HashIsTheDigestOfTheDer) {
   for (char c : output.substr(output.find('=') + 1))
     if (c != ':' && c != '\n') digits.push_back(static_cast<char>(::tolower(c)));
   EXPECT_EQ(certificate_hash(ca_.certificate_pem).value(), digits);
+}
+
+TEST_F(Certificates, TellWhyAPairIsOfNoUse) {
+  auto other = make_key();
+  ASSERT_TRUE(other);
+  EXPECT_EQ(key_pair_problem(ca_.certificate_pem, ca_.key_pem), "");
+  EXPECT_EQ(key_pair_problem("x", "y"), "tls: failed to find any PEM data in certificate input");
+  EXPECT_EQ(key_pair_problem(ca_.certificate_pem, "y"), "tls: failed to find any PEM data in key input");
+  EXPECT_EQ(key_pair_problem(ca_.certificate_pem, *other), "tls: private key does not match public key");
+  EXPECT_EQ(key_pair_problem(ca_.key_pem, ca_.certificate_pem), "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched");
 }
 
 TEST(JoinToken, RoundTripsAndRefuses) {

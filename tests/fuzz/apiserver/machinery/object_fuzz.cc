@@ -3,6 +3,7 @@
 #include "pkg/apiserver/machinery/defaults.h"
 #include "pkg/apiserver/machinery/table.h"
 #include "pkg/apiserver/machinery/validation.h"
+#include "pkg/apiserver/machinery/yaml_text.h"
 #include "pkg/api/object.h"
 #include "tests/fuzz/apiserver/machinery/objects.h"
 
@@ -22,6 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   (void)machinery::duplicate_fields(input);
   const api::ResourceInfo* resource = fuzz::resource_of(*body);
   if (resource == nullptr || resource->type == nullptr) return 0;
+  (void)machinery::strict_problems(input, *resource->type);
   auto decoded = machinery::check_types(std::move(*body), *resource->type, machinery::FieldValidation::warn);
   if (!decoded) return 0;
   json::value& object = decoded->value;
@@ -36,5 +38,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   auto stored = api::Object::make(api::encode(object), 5);
   std::string table = machinery::table(*resource, {stored}, {{"resourceVersion", "5"}}, machinery::IncludeObject::metadata, true, SystemTime(std::chrono::hours(24 * 365 * 50)));
   require(json::parse(table).has_value());
+  (void)machinery::yaml_text(object);
   return 0;
 }

@@ -128,5 +128,20 @@ TEST(Decode, NamesAtMostAHundredDuplicates) {
   EXPECT_EQ(duplicate_fields(text + "}").size(), 100U);
 }
 
+TEST(Decode, TellsOfUnknownAndRepeatedFieldsInTheOrderOfTheText) {
+  const api::Type& type = *api::Schema::builtin().find_kind("", "v1", "ConfigMap");
+  EXPECT_EQ(strict_problems(R"({"metadata":{"name":"a","x":1},"data":{"k":"1","k":"2"},"more":{"b":1,"b":2},"metadata":{"name":"b"}})", type),
+            (std::vector<std::string>{"unknown field \"metadata.x\"", "duplicate field \"data.k\"", "unknown field \"more\"", "duplicate field \"metadata\""}));
+}
+
+// Within reach of a body: names of a kilobyte, each inside the one before.
+TEST(Decode, LooksForFieldsInDeepTextsWithLittleMemory) {
+  std::string text, name(1000, 'n');
+  for (int i = 0; i < 3000; ++i) text += "{\"" + name + "\":";
+  text += R"({"a":1,"a":2})" + std::string(3000, '}');
+  EXPECT_TRUE(duplicate_fields(text).empty());   // no path of that length is of use to anybody
+  EXPECT_EQ(duplicate_fields(R"({"x":)" + std::string(600, '[') + std::string(600, ']') + R"(,"a":1,"a":2})"), std::vector<std::string>{"a"});
+}
+
 }  // namespace
 }  // namespace kcube::machinery

@@ -18,7 +18,6 @@ TEST(Defaults, FillAPod) {
   EXPECT_EQ(json::get_string(pod, {"spec", "restartPolicy"}), "Always");
   EXPECT_EQ(json::get_string(pod, {"spec", "dnsPolicy"}), "ClusterFirst");
   EXPECT_EQ(json::get_int(pod, {"spec", "terminationGracePeriodSeconds"}), 30);
-  EXPECT_EQ(json::get_string(pod, {"status", "phase"}), "Pending");
   EXPECT_EQ(json::get_string(pod, {"status", "qosClass"}), "Guaranteed");
   const json::value& c = pod.at("spec").at("containers").at(0);
   EXPECT_EQ(json::get_string(c, {"imagePullPolicy"}), "Always");

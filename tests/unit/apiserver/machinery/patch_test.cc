@@ -1,4 +1,6 @@
 #include "pkg/apiserver/machinery/patch.h"
+#include "pkg/apiserver/machinery/scale_managers.h"
+#include "pkg/apiserver/machinery/unstructured.h"
 
 #include <gtest/gtest.h>
 
@@ -74,7 +76,44 @@ TEST(StrategicMerge, PutsNewElementsFirstAndKeepsTheOrderOfOthers) {
 }
 
 TEST(StrategicMerge, NeedsTheMergeKey) {
-  EXPECT_EQ(strategic_merge_patch(j("{}"), j(R"({"spec":{"containers":[{"image":"x"}]}})"), pod()).error().code(), 400);
+  EXPECT_EQ(strategic_merge_patch(j(R"({"spec":{"containers":[]}})"), j(R"({"spec":{"containers":[{"image":"x"}]}})"), pod()).error().code(), 500);
+}
+
+TEST(StrategicMerge, RefusesInTheWordsOfTheRealServer) {
+  auto refused = [&](const char* patch) { return strategic_merge_patch(j(R"({"spec":{"containers":[{"name":"a","image":"1"}]}})"), j(patch), pod()).error(); };
+  EXPECT_EQ(refused(R"({"spec":{"containers":[{"image":"x"}]}})").message(), "map: map[image:x] does not contain declared merge key: name");
+  EXPECT_EQ(refused(R"({"spec":{"containers":["x"]}})").message(), "list element types are not identical: [[map[image:1 name:a]] [x]]");
+  EXPECT_EQ(refused(R"({"spec":{"$patch":"nope"}})").message(), "unknown patch type: nope in map: map[$patch:nope]");
+  EXPECT_EQ(refused(R"({"spec":{"$setElementOrder/containers":[{"name":"b"}],"containers":[{"name":"a","image":"2"}]}})").message(),
+            "The order in patch list:\n[map[image:2 name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n");
+  EXPECT_EQ(refused(R"({"spec":{"containers":[["x"]]}})").code(), 422);
+}
+
+TEST(Unstructured, NamesTheFirstValueOfTheWrongShape) {
+  auto problem = [&](const char* value) { return unstructured_problem(j(value), pod()); };
+  EXPECT_EQ(problem(R"({"spec":"x"})"), "cannot restore struct from: string");
+  EXPECT_EQ(problem(R"({"spec":{"containers":"x"}})"), "cannot restore slice from string");
+  EXPECT_EQ(problem(R"({"spec":{"priority":"x"}})"), "unrecognized type: int32");
+  EXPECT_EQ(problem(R"({"metadata":{"labels":[1]}})"), "cannot restore map from slice");
+  EXPECT_EQ(problem(R"({"spec":{"containers":[{"name":"a"}]}})"), "");
+}
+
+// The manager of a Scale is known by another version than that of the object.
+TEST(ScaleManagers, CarryOverWhoOwnsTheReplicas) {
+  auto object = j(R"({"metadata":{"managedFields":[
+    {"manager":"a","operation":"Update","apiVersion":"apps/v1","time":"t","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:replicas":{},"f:x":{}}}},
+    {"manager":"b","operation":"Apply","apiVersion":"apps/v1","time":"t","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:replicas":{}}}}]}})");
+  json::array of_scale = managers_of_scale(object, "spec.replicas");
+  ASSERT_EQ(of_scale.size(), 2U);
+  EXPECT_EQ(json::serialize(*json::find(&of_scale[0], "fieldsV1")), R"({"f:spec":{"f:replicas":{}}})");
+  EXPECT_EQ(json::get_string(of_scale[0], {"apiVersion"}), "autoscaling/v1");
+  auto scale = j(R"({"metadata":{"managedFields":[{"manager":"s","operation":"Update","apiVersion":"autoscaling/v1","subresource":"scale","time":"u","fieldsV1":{"f:spec":{"f:replicas":{}}}}]}})");
+  json::array after = managers_of_scaled(object, scale, "spec.replicas", "apps/v1");
+  ASSERT_EQ(after.size(), 2U);
+  EXPECT_EQ(json::serialize(*json::find(&after[0], "fieldsV1")), R"({"f:spec":{"f:x":{}}})");
+  EXPECT_EQ(json::get_string(after[1], {"manager"}), "s");
+  EXPECT_EQ(json::get_string(after[1], {"apiVersion"}), "apps/v1");
+  EXPECT_EQ(json::find(&after[1], "time"), nullptr);
 }
 
 TEST(JsonPatch, RefusesToGrowWithoutBound) {

@@ -1,8 +1,8 @@
-#include "pkg/apiserver/go_text.h"
+#include "pkg/apiserver/machinery/go_text.h"
 
 #include <map>
 
-namespace kcube::apiserver {
+namespace kcube::machinery {
 
 std::string go_text(const json::value& v) {
   if (v.is_null()) return "<nil>";
@@ -20,4 +20,4 @@ std::string go_text(const json::value& v) {
   return "map[" + out + "]";
 }
 
-}  // namespace kcube::apiserver
+}  // namespace kcube::machinery

@@ -5,8 +5,8 @@
 
 #include "pkg/api/json.h"
 
-namespace kcube::apiserver {
+namespace kcube::machinery {
 
 std::string go_text(const json::value& v);
 
-}  // namespace kcube::apiserver
+}  // namespace kcube::machinery
