@@ -4,23 +4,19 @@
 #include <utility>
 
 #include "pkg/api/errors.h"
-#include "pkg/api/json_depth.h"
 #include "pkg/api/names.h"
 #include "pkg/apiserver/admission/admission.h"
 #include "pkg/apiserver/conversion.h"
 #include "pkg/apiserver/extension/custom_resource.h"
+#include "pkg/apiserver/decoding.h"
 #include "pkg/apiserver/deletion.h"
 #include "pkg/apiserver/machinery/apply.h"
-#include "pkg/apiserver/machinery/configuration.h"
 #include "pkg/apiserver/machinery/defaults.h"
-#include "pkg/apiserver/machinery/go_text.h"
-#include "pkg/apiserver/machinery/patch.h"
-#include "pkg/apiserver/machinery/scale_managers.h"
-#include "pkg/apiserver/machinery/unstructured.h"
 #include "pkg/apiserver/machinery/validation.h"
 #include "pkg/apiserver/machinery/warnings.h"
 #include "pkg/apiserver/scale.h"
 #include "pkg/apiserver/strategy.h"
+#include "pkg/apiserver/tracking.h"
 #include "pkg/base/go_quoted.h"
 #include "pkg/base/strings.h"
 
@@ -28,33 +24,6 @@ namespace kcube::apiserver {
 namespace {
 
 constexpr int kNameAttempts = 8;
-
-machinery::ApplyOptions manager_options(const Call& call, SystemTime now, bool force) {
-  std::string sub(call.resource->subresource());
-  return {call.field_manager, force, sub, call.resource->main->api_version(), now,
-          call.resource->custom == nullptr || call.resource->strategy->has_status, call.resource->strategy->tracks_spec};
-}
-
-// A Scale is tracked by itself, and what comes of it is carried over.
-machinery::ApplyOptions scale_options(const Call& call, SystemTime now, bool force) {
-  return {call.field_manager, force, "scale", "autoscaling/v1", now, true, true};
-}
-
-json::value tracked_scale(const Resource& r, const json::value& object) {
-  json::value scale = to_scale(r, object);
-  if (json::array managers = machinery::managers_of_scale(object, replicas_path(r)); !managers.empty()) metadata_of(scale.get_object())["managedFields"] = std::move(managers);
-  return scale;
-}
-
-Result<json::value> scaled(const Resource& r, const json::value& object, const json::value& scale) {
-  auto made = from_scale(r, object, scale);
-  if (!made || json::get_array(json::at(&object, {"metadata", "managedFields"})).empty()) return made;
-  json::array managers = machinery::managers_of_scaled(object, scale, replicas_path(r), r.main->api_version());
-  json::object& metadata = metadata_of(made->get_object());
-  if (managers.empty()) metadata.erase("managedFields");
-  else metadata["managedFields"] = std::move(managers);
-  return made;
-}
 
 // What the server alone decides: taken over from the object as it is.
 void keep_system_metadata(json::object& object, const json::object& old) {
@@ -113,40 +82,6 @@ json::value with_status(const json::value& old, json::value fresh, const Strateg
   return made;
 }
 
-Result<void> check_identity(const Call& call, const json::object& object) {
-  const json::value* metadata = object.if_contains("metadata");
-  std::string_view name = json::get_string(json::find(metadata, "name")), ns = json::get_string(json::find(metadata, "namespace"));
-  if (!name.empty() && !call.name.empty() && name != call.name)
-    return fail(Status::bad_request("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + call.name + ")"));
-  if (!ns.empty() && ns != call.ns && call.resource->namespaced())
-    return fail(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
-  return {};
-}
-
-// An object at a URL says its own name.
-Result<void> check_named(const Call& call, const json::object& object) {
-  if (call.name.empty() || !json::get_string(json::find(object.if_contains("metadata"), "name")).empty()) return {};
-  return fail(Status::bad_request("the name of the object (" + call.name + " based on URL) was undeterminable: name must be provided"));
-}
-
-// A configuration is of the very kind, and fits it.
-Result<void> check_configuration(const Call& call, const json::value& config) {
-  const api::ResourceInfo& info = *call.resource->info;
-  if (!config.is_object()) {
-    const char* what = config.is_array() ? "array" : config.is_string() ? "string" : config.is_bool() ? "bool" : "number";
-    return fail(Status::bad_request("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal " + std::string(what) + " into Go value of type map[string]interface {}"));
-  }
-  std::string kind(json::get_string(config, {"kind"})), version(json::get_string(config, {"apiVersion"}));
-  std::string shown = (version.find('/') == std::string::npos ? "/" : "") + version + ", Kind=" + kind;
-  std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
-  if (kind != info.kind || version != wanted) return fail(Status::bad_request("invalid object type: " + shown));
-  if (call.resource->custom != nullptr) return {};
-  std::string problem = machinery::configuration_problem(config, *info.type);
-  if (problem.empty()) return {};
-  return fail(Status(500, "", "failed to create typed patch object (" + std::string(json::get_string(config, {"metadata", "namespace"})) + "/" +
-                                  std::string(json::get_string(config, {"metadata", "name"})) + "; " + shown + "): " + problem));
-}
-
 // Optimistic concurrency: what the client read must be what is there.
 Result<void> check_preconditions(const Call& call, const api::Object& old, std::string_view uid, std::string_view version) {
   const Resource& r = *call.resource;
@@ -194,121 +129,6 @@ Result<ObjectPtr> Engine::get(const Call& call) const {
   if (call.resource->custom != nullptr) return call.resource->custom->read(object);
   return object;
 }
-
-namespace {
-
-std::string_view group_of(std::string_view api_version) {
-  size_t slash = api_version.find('/');
-  return slash == std::string_view::npos ? std::string_view() : api_version.substr(0, slash);
-}
-std::string_view version_of(std::string_view api_version) { return api_version.substr(api_version.find('/') + 1); }   // npos + 1 is 0
-
-}  // namespace
-
-namespace {
-
-Status cannot_handle(const std::string& kind, std::string_view version, const api::ResourceInfo& info, const std::string& why) {
-  return Status::bad_request(kind + " in version \"" + std::string(version) + "\" cannot be handled as a " + std::string(info.kind) + ": " + why);
-}
-
-// Another kind is read as such before it is found to be no good.
-Status not_convertible(const Call& call, const std::string& kind, std::string_view version, const api::Type* type, const json::value& body) {
-  const api::ResourceInfo& info = *call.resource->info;
-  if (type != nullptr && !call.deep)
-    if (auto checked = machinery::check_types(body, *type, machinery::FieldValidation::ignore); !checked) return cannot_handle(kind, version, info, checked.error().message());
-  return cannot_handle(kind, version, info, "converting (" + std::string(version) + "." + kind + ") to (" + call.resource->internal_package() + "." + std::string(info.kind) + "): unknown conversion");
-}
-
-// What the body says that it is, filled in where it says nothing, is what the resource takes.
-Result<void> settle_kind(const Call& call, json::value& body, const std::string& wanted) {
-  const api::ResourceInfo& info = *call.resource->info;
-  json::object& object = body.get_object();
-  std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
-  if (version.starts_with('/')) version.erase(0, 1);
-  if (kind.empty()) kind = info.kind;
-  if (version.empty()) version = wanted;
-  const api::Type* type = api::Schema::builtin().find_kind(group_of(version), version_of(version), kind);
-  const bool list = kind == "List" && version == "v1", old_eviction = kind == "Eviction" && version == "policy/v1beta1";
-  if (type == nullptr && !list && !old_eviction && info.type != nullptr)
-    return fail(cannot_handle(kind, version_of(version), info, "no kind \"" + kind + "\" is registered for version \"" + version + "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
-  if (kind != info.kind) return fail(not_convertible(call, kind, version_of(version), type, body));
-  if (version != wanted && !(old_eviction && info.kind == "Eviction"))
-    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
-  object["kind"] = json::key(info.kind);
-  object["apiVersion"] = wanted;
-  return {};
-}
-
-Result<void> settle_custom_kind(const Call& call, json::value& body, const std::string& wanted) {
-  const api::ResourceInfo& info = *call.resource->info;
-  json::object& object = body.get_object();
-  std::string kind(json::get_string(object.if_contains("kind"))), version(json::get_string(object.if_contains("apiVersion")));
-  if (!kind.empty() && version != wanted)
-    return fail(Status::bad_request("the API version in the data (" + version + ") does not match the expected API version (" + wanted + ")"));
-  if (!kind.empty() && kind != info.kind) {
-    std::string name(json::get_string(body, {"metadata", "name"}));
-    return fail(api::invalid(info.group, kind, name, {api::field_invalid("kind", json::value(kind), "must be " + std::string(info.kind))}));
-  }
-  if (kind.empty() && !version.empty()) return fail(Status::bad_request("Object 'Kind' is missing in '" + json::serialize(body) + "'"));
-  object["kind"] = json::key(info.kind);
-  object["apiVersion"] = wanted;
-  return {};
-}
-
-// Unknown fields and what else is wrong with the text, in the order in which it is told.
-std::vector<std::string> all_problems(const Call& call, std::vector<std::string> unknown) {
-  if (call.problems_are == Call::Problems::whole) return call.problems;
-  unknown.insert(unknown.begin(), call.problems.begin(), call.problems.end());
-  return unknown;
-}
-
-}  // namespace
-
-Result<json::value> Engine::decode(Call& call, json::value body, machinery::Empty empty) const {
-  const api::ResourceInfo& info = *call.resource->info;
-  if (!body.is_object()) return fail(Status::bad_request("the body of the request was empty or is no object"));
-  std::string wanted = info.kind_group.empty() ? std::string(info.kind_version) : std::string(info.kind_group) + "/" + std::string(info.kind_version);
-  const bool custom = call.resource->custom != nullptr && call.resource->subresource() != "scale";
-  if (auto done = custom ? settle_custom_kind(call, body, wanted) : settle_kind(call, body, wanted); !done) return fail(done.error());
-  if (info.type == nullptr) return body;
-  auto too_deep = [&](const json::value& v) { return call.deep && json::is_deeper(v, json::kUsualDepth); };
-  if (custom && too_deep(body)) return fail(Status(500, "", "invalid character '{' exceeded max depth"));
-  if (custom) return call.resource->custom->decode(call, std::move(body), empty == machinery::Empty::drop);
-  if (call.cbor) return decode_typed_cbor(call, std::move(body), empty);
-  const bool strict = call.field_validation == machinery::FieldValidation::strict;
-  auto checked = machinery::check_types(std::move(body), *info.type, strict ? machinery::FieldValidation::warn : call.field_validation, empty);
-  if (!checked) return fail(cannot_handle(std::string(info.kind), info.kind_version, info, checked.error().message()));
-  call.emptied = std::move(checked->emptied);
-  if (too_deep(checked->value)) return fail(Status(500, "", "invalid character '{' exceeded max depth"));
-  if (call.field_validation == machinery::FieldValidation::ignore) return std::move(checked->value);
-  std::vector<std::string> problems = all_problems(call, std::move(checked->warnings));
-  if (strict && !problems.empty()) return fail(Status::bad_request("strict decoding error: " + join(problems, ", ")));
-  for (std::string& text : problems) call.warn(std::move(text));
-  return std::move(checked->value);
-}
-
-// The decoder of CBOR stops at the first unknown field, and knows it by its place.
-Result<json::value> Engine::decode_typed_cbor(Call& call, json::value body, machinery::Empty empty) const {
-  const api::ResourceInfo& info = *call.resource->info;
-  const bool strict = call.field_validation == machinery::FieldValidation::strict;
-  auto checked = machinery::check_types(std::move(body), *info.type, strict ? machinery::FieldValidation::warn : call.field_validation, empty);
-  auto refuse = [&](const std::string& why) {
-    return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " + std::string(info.kind) + ": " + why));
-  };
-  if (!checked) {
-    std::string why = checked.error().message();
-    return refuse(why.starts_with("json: ") ? "cbor: " + why.substr(6) : why);
-  }
-  if (!checked->warnings.empty()) {
-    std::string text = "cbor: found unknown field at map element index " + std::to_string(checked->first_unknown);
-    if (strict) return refuse("strict decoding error: " + text);
-    call.warn(std::move(text));
-  }
-  call.emptied = std::move(checked->emptied);
-  return std::move(checked->value);
-}
-
-// --- Writing ----------------------------------------------------------------------------------------------------------
 
 Result<Written> Engine::write(Call& call, const Transform& transform, bool may_create, bool apply) {
   if (auto done = check_name(call); !done) return fail(done.error());
@@ -511,15 +331,6 @@ Result<Written> Engine::create_named(Call& call, json::value& object, bool apply
   return written;
 }
 
-// A patch is told of the strict error alone.
-Result<json::value> Engine::decode_whole(Call& call, json::value body) const {
-  auto decoded = decode(call, std::move(body));
-  if (decoded || !decoded.error().message().starts_with("strict decoding error")) return decoded;
-  const api::ResourceInfo& info = *call.resource->info;
-  return fail(Status::bad_request(std::string(info.kind) + " in version \"" + std::string(info.kind_version) + "\" cannot be handled as a " +
-                                  std::string(info.kind) + ": " + decoded.error().message()));
-}
-
 Result<Written> Engine::create(Call& call, json::value body) {
   auto decoded = decode_whole(call, std::move(body));
   if (!decoded) return fail(decoded.error());
@@ -566,82 +377,6 @@ Result<Written> Engine::modify(Call& call, const Change& change) {
     if (auto done = change(copy); !done) return fail(done.error());
     return copy;
   }, false, false);
-}
-
-namespace {
-
-// Says the patch as the real server does: the strategic one itself, of others what they made of the object.
-Status invalid_patch(client::PatchType type, const json::value& patch, const json::value& patched, const Status& why) {
-  std::string message = why.message();
-  std::string text = type == client::PatchType::strategic ? machinery::go_text(patch) : json::serialize(patched);
-  constexpr std::string_view kCannot = " cannot be handled as a ";
-  if (size_t at = message.find(kCannot); at != std::string::npos)
-    if (size_t colon = message.find(": ", at); colon != std::string::npos) message.erase(0, colon + 2);
-  return api::invalid("", "", "", {api::field_invalid("patch", json::value(text), message)});
-}
-
-// Of no version, an object is of the form that kube-apiserver has for itself, which has none of these fields nor a name.
-Status versionless(Call& call, const json::value& object) {
-  std::vector<std::string> unknown;
-  for (const auto& m : object.get_object())
-    if (m.key() != "kind" && m.key() != "apiVersion") unknown.push_back("unknown field " + go_quoted(json::view(m.key())));
-  std::ranges::sort(unknown);
-  if (call.field_validation == machinery::FieldValidation::strict && !unknown.empty()) return Status::bad_request("strict decoding error: " + join(unknown, ", "));
-  if (call.field_validation == machinery::FieldValidation::warn)
-    for (std::string& text : unknown) call.warn(std::move(text));
-  return Status::bad_request("the name of the object (" + call.name + " based on URL) was undeterminable: name must be provided");
-}
-
-}  // namespace
-
-Result<Written> Engine::patch(Call& call, client::PatchType type, const json::value& patch, bool force) {
-  const Resource& r = *call.resource;
-  const api::Type* shape = r.info->type;
-  if (type == client::PatchType::apply && shape == nullptr) return fail(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json"));
-  const bool scale = r.subresource() == "scale", apply = type == client::PatchType::apply;
-  return write(call, [&](const ObjectPtr& old) -> Result<json::value> {
-    json::value view = nullptr;
-    if (old) view = scale ? tracked_scale(r, old->value()) : old->value();
-    if (old && r.converted && !scale) convert(view, *r.stored, *r.main);
-    Result<json::value> patched = nullptr;
-    switch (type) {
-      case client::PatchType::json: patched = machinery::json_patch(view, patch); break;
-      case client::PatchType::merge: patched = machinery::merge_patch(view, patch); break;
-      case client::PatchType::strategic: patched = machinery::strategic_merge_patch(view, patch, *shape); break;
-      case client::PatchType::apply: {
-        if (auto done = check_configuration(call, patch); !done) return fail(done.error());
-        if (std::string_view uid = json::get_string(patch, {"metadata", "uid"}); !old && !uid.empty())
-          return fail(api::conflict(r.group(), r.resource(), call.name, "uid mismatch: the provided object specified uid " + std::string(uid) + ", and no existing object was found"));
-        auto config = decode(call, patch, machinery::Empty::keep);
-        if (!config) return fail(config.error());
-        if (auto done = check_identity(call, config->get_object()); !done) return fail(done.error());
-        patched = machinery::apply(old ? &view : nullptr, *config, *shape, scale ? scale_options(call, core_.clock.now(), force) : manager_options(call, core_.clock.now(), force));
-        break;
-      }
-    }
-    if (!patched) return fail(patched.error());
-    const bool plain = type == client::PatchType::json || type == client::PatchType::merge;
-    if (plain && r.custom == nullptr && patched->is_object() && json::get_string(*patched, {"apiVersion"}).empty()) {
-      Status status = versionless(call, *patched);
-      return fail(status.message().starts_with("strict") ? invalid_patch(type, patch, *patched, status) : status);
-    }
-    auto decoded = decode(call, *patched);
-    // What does not fit its kind is the fault of the patch.
-    const bool at_fault = !decoded && r.custom == nullptr && (plain || (type == client::PatchType::strategic && decoded.error().code() == 400));
-    if (at_fault && type == client::PatchType::strategic)
-      if (std::string problem = machinery::unstructured_problem(*patched, *shape); !problem.empty()) return fail(invalid_patch(type, patch, *patched, Status::bad_request(problem)));
-    if (!decoded) return fail(at_fault ? invalid_patch(type, patch, *patched, decoded.error()) : decoded.error());
-    if (auto done = check_named(call, decoded->get_object()); !done) return fail(done.error());
-    if (std::string_view uid = json::get_string(*decoded, {"metadata", "uid"}); old && !uid.empty() && uid != old->uid()) {
-      Cause cause = api::field_invalid("metadata.uid", json::value(json::key(uid)), "field is immutable");
-      return fail(api::invalid(r.stored->kind_group, r.stored->kind, call.name, {cause, cause}));
-    }
-    if (auto done = check_identity(call, decoded->get_object()); !done) return fail(done.error());
-    if (scale && !apply) machinery::update_managed_fields(&view, *decoded, *shape, scale_options(call, core_.clock.now(), false));
-    if (scale) return scaled(r, old->value(), *decoded);
-    if (r.converted) convert(*decoded, *r.main, *r.stored);
-    return decoded;
-  }, apply && r.subresource().empty(), apply || scale);
 }
 
 }  // namespace kcube::apiserver

@@ -63,6 +63,11 @@ class Engine {
 
  private:
   Result<json::value> decode_typed_cbor(Call& call, json::value body, machinery::Empty empty) const;
+  // What a patch makes of `old` (null: there is none), what an applied configuration makes of it as clients see it, and the
+  // result as an object.
+  Result<json::value> patched(Call& call, const ObjectPtr& old, client::PatchType type, const json::value& patch, bool force) const;
+  Result<json::value> applied(Call& call, const json::value* view, const json::value& patch, bool force) const;
+  Result<json::value> decode_patched(Call& call, client::PatchType type, const json::value& patch, const json::value& patched) const;
   // Makes the candidate from the object as it is (null: absent).
   using Transform = std::function<Result<json::value>(const ObjectPtr& old)>;
   Result<Written> write(Call& call, const Transform& transform, bool may_create, bool apply);

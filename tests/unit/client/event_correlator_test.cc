@@ -25,7 +25,9 @@ TEST(EventCorrelator, CombinesEventsThatDifferInTheirMessageAlone) {
     auto verdict = correlator.judge("job", "job|Warning|FailedCreate", "pod " + std::to_string(i), now);
     EXPECT_EQ(i < 10 ? "pod " + std::to_string(i) : "(combined from similar events): pod " + std::to_string(i), verdict.message);
     if (i == 10) key = verdict.key;
-    if (i > 10) EXPECT_EQ(key, verdict.key);
+    if (i > 10) {
+      EXPECT_EQ(key, verdict.key);
+    }
   }
   now += std::chrono::minutes(11);
   EXPECT_EQ("later", correlator.judge("job", "job|Warning|FailedCreate", "later", now).message);
