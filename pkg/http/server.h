@@ -31,8 +31,6 @@ class Headers {
   std::string_view get(std::string_view name) const;
   bool has(std::string_view name) const;
   std::vector<std::string_view> all(std::string_view name) const;
-  // A switch of the API: given, and neither "false" in any case nor "0". "watch", "watch=" and "watch=True" are all on.
-  bool flag(std::string_view name) const;
   const std::vector<std::pair<std::string, std::string>>& items() const { return items_; }
 
  private:
