@@ -312,6 +312,8 @@ def put(api, place, lines):
 
 def answer(api, place, lines, managed):
     status, kind, text, warnings = put(api, place, lines)
+    if 'unseen' in lines[1:]:
+        return 'unseen'
     said = ''.join(f' warning={w}' for w in warnings)
     parts = text if isinstance(text, list) else [text]
     bodies = []
