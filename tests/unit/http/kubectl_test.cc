@@ -1,4 +1,6 @@
 // Real kubectl, old and new, over WebSocket and over SPDY.
+#include <signal.h>
+
 #include <cstdlib>
 
 #include "pkg/base/file.h"
@@ -20,6 +22,7 @@ class Kubectl : public testing::TestWithParam<Flavour> {
  protected:
   void SetUp() override {
     if (!file::exists(GetParam().kubectl)) GTEST_SKIP() << "no " << GetParam().kubectl;
+    ::signal(SIGPIPE, SIG_IGN);  // as in kcube: a pipe whose reader has gone fails the write alone
     char path[] = "/tmp/kcube-kubectl-XXXXXX";
     directory_ = ::mkdtemp(path);
   }
