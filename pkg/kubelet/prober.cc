@@ -7,6 +7,9 @@
 namespace kcube::kubelet {
 namespace {
 
+constexpr Duration kFirstEarlyTry = std::chrono::milliseconds(20);
+constexpr Duration kGrace = std::chrono::milliseconds(500);   // of a start in which nobody is told that it is not ready yet
+
 class ProberImpl final : public ContainerProber, public std::enable_shared_from_this<ProberImpl> {
  public:
   ProberImpl(json::value container, ProbeTarget target, Clock& clock, Executor& executor, Events events)
@@ -56,9 +59,17 @@ class ProberImpl final : public ContainerProber, public std::enable_shared_from_
     std::string output;
     ProbeResult result = run_probe(probe, container_, target_, output);
     if (stopped_) return;
+    const Duration period = std::chrono::seconds(std::max<int64_t>(1, probe.period_seconds(10)));
+    if (kind == ProbeKind::readiness && result == ProbeResult::failure && early_ < period) {
+      if (early_ > kGrace && events_.failed) events_.failed(kind, output);
+      schedule(kind, early_);
+      early_ *= 2;
+      return;
+    }
     bool go_on = true;
     if (result != ProbeResult::unknown) go_on = count(kind, probe, result == ProbeResult::success, output);
-    if (go_on) schedule(kind, std::chrono::seconds(std::max<int64_t>(1, probe.period_seconds(10))));
+    if (kind == ProbeKind::readiness && result == ProbeResult::success) early_ = Duration::max();
+    if (go_on) schedule(kind, period);
   }
 
   // False when this probe is over.
@@ -100,6 +111,9 @@ class ProberImpl final : public ContainerProber, public std::enable_shared_from_
   Executor& executor_;
   Events events_;
   Counter counters_[3];  // each used by one check at a time
+  // A program that has just been started may listen a moment later: until it was ready once, it is asked again soon, as other
+  // kubelets do with every look at a pod that is not ready. These tries are not counted.
+  Duration early_ = kFirstEarlyTry;   // to the next of them; used by readiness alone
   std::atomic<bool> ready_{false}, started_{false}, stopped_{false};
 };
 
