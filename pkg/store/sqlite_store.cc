@@ -16,7 +16,7 @@ constexpr uint64_t kSchemaVersion = 1;
 constexpr uint64_t kApplicationId = 0x6b637562;  // "kcub"
 constexpr uint64_t kLogAhead = 1 << 20;           // bytes of zeros that are written at a time
 constexpr size_t kGroupBound = 512;              // requests in one transaction
-constexpr uint64_t kCompactionStep = 2000;       // revisions compacted in one go, so that writers wait little
+constexpr uint64_t kCompactionStep = 500;       // revisions compacted in one go, so that writers wait little
 constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kQuickCheckBound = 64 << 20;
 
