@@ -115,15 +115,19 @@ Result<Fd> overlay(const std::vector<std::string>& layers, const std::string& up
   return mount;
 }
 
+// The parts of a container's writable layer, which overlayfs wants apart.
+constexpr const char *kUpper = "/upper", *kWork = "/workdir";
+
 // `root` of the user namespace owns the container's /.
 Result<void> make_upper(const std::string& directory, uint32_t root) {
-  for (const char* name : {"/upper", "/work"}) {
+  for (const char* name : {kUpper, kWork}) {
     std::string path = directory + name;
     if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return fail(Status::from_errno("make " + path));
     if (root != 0 && ::chown(path.c_str(), root, root) != 0) return fail(Status::from_errno("chown " + path));
   }
-  // Left by a volatile overlay that was never used: it would refuse to be mounted again.
-  return file::remove_tree(directory + "/work/work/incompat");
+  // overlayfs keeps a folder "work" of its own there, with this mark in it when a volatile overlay was not unmounted: it would
+  // refuse to be mounted again.
+  return file::remove_tree(directory + kWork + std::string("/work") + "/incompat");
 }
 
 Result<void> mount_tmpfs(const std::string& directory) {
@@ -188,7 +192,7 @@ Result<Fd> mapped_overlay(const std::vector<std::string>& layers, const std::str
 Result<Fd> mount_root(const std::vector<std::string>& layers, const std::string& directory, const IdMap& ids) {
   if (auto r = file::make_dirs(directory, 0700); !r) return fail(r.error());
   if (auto r = make_upper(directory, ids.root); !r) return fail(r.error());
-  const std::string upper = directory + "/upper", work = directory + "/work";
+  const std::string upper = directory + kUpper, work = directory + kWork;
   auto mount = mapped_overlay(layers, upper, work, ids);
   if (mount || mount.error().os_error() != EINVAL) return mount;
   log::warn("runtime", "this file system cannot hold a container's writable layer: it goes to memory",

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pkg/apiserver/admission/match.h"
+
 namespace kcube::apiserver {
 namespace {
 
@@ -15,16 +17,6 @@ std::string flag(bool value) { return value ? "true" : "false"; }
 std::string error_label(bool error) { return error ? "invalid_error" : "no_error"; }
 
 }  // namespace
-
-std::string_view operation_label(Operation operation) {
-  switch (operation) {
-    case Operation::create: return "CREATE";
-    case Operation::update: return "UPDATE";
-    case Operation::remove: return "DELETE";
-    case Operation::connect: return "CONNECT";
-  }
-  return "";
-}
 
 AdmissionTimes::~AdmissionTimes() {
   for (auto& one : all_) delete one.load();
@@ -45,7 +37,7 @@ void AdmissionTimes::write(MetricsText& out, std::string_view name) const {
     const Histogram* histogram = all_[i].load(std::memory_order_acquire);
     if (histogram == nullptr) continue;
     std::string step = step_label(static_cast<AdmissionStep>(i / 2 % 2));
-    Labels labels{{"operation", operation_label(static_cast<Operation>(i / 4))}, {"rejected", i % 2 != 0 ? "true" : "false"}, {"type", step}};
+    Labels labels{{"operation", operation_name(static_cast<Operation>(i / 4))}, {"rejected", i % 2 != 0 ? "true" : "false"}, {"type", step}};
     if (!name.empty()) labels.insert(labels.begin(), {"name", name});
     out.histogram(labels, *histogram);
   }
@@ -68,7 +60,7 @@ AdmissionMetrics::AdmissionMetrics()
       mutations_("apiserver_mutating_admission_policy_check_total", "[ALPHA] Mutation admission policy check total, labeled by policy and further identified by binding.", {"policy", "policy_binding", "error_type"}) {}
 
 void AdmissionMetrics::called(std::string_view webhook, std::string_view type, Operation operation, bool rejected, std::string_view error, int code, double seconds) {
-  std::string name(webhook), kind(type), op(operation_label(operation)), number = std::to_string(std::min(code, kMostCode));
+  std::string name(webhook), kind(type), op(operation_name(operation)), number = std::to_string(std::min(code, kMostCode));
   webhook_seconds_.at({name, kind, op, flag(rejected)}).observe(seconds);
   count(webhook_requests_.at({name, kind, op, number, flag(rejected)}));
   if (rejected) count(webhook_rejections_.at({name, kind, op, error.empty() ? "no_error" : std::string(error), number}));

@@ -49,6 +49,4 @@ class AdmissionMetrics {
   Family<Counter> webhook_requests_, webhook_rejections_, webhooks_failed_open_, policy_checks_, mutations_;
 };
 
-std::string_view operation_label(Operation operation);   // "CREATE"
-
 }  // namespace kcube::apiserver

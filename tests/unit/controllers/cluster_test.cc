@@ -409,6 +409,7 @@ TEST(ControllerSet, StartsAndStops) {
   set->start();
   json::object ns{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", json::object{{"name", "a"}}}};
   ASSERT_TRUE(client.create(kNamespaces, "", ns, {}, {}));
+  // On threads of its own the set tells nobody when it is through: its work is looked for, with a bound.
   auto until = std::chrono::steady_clock::now() + seconds(30);
   while (!client.get(kServiceAccounts, "a", "default") && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_TRUE(client.get(kServiceAccounts, "a", "default"));
