@@ -1,4 +1,6 @@
+// Lists may have 100,000 elements: each is found by what identifies it, in trees, which no choice of names makes slow.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "pkg/apiserver/machinery/go_text.h"
@@ -7,6 +9,26 @@
 
 namespace kcube::machinery {
 namespace {
+
+// What an element of a list is known by: its merge key, or itself. Empty when it has no such key.
+std::string id_of(const json::value& item, std::string_view merge_key) {
+  const json::value* id = merge_key.empty() ? &item : json::find(&item, merge_key);
+  return id == nullptr ? std::string() : json::serialize(*id);
+}
+
+// Where the elements are, each at its first place.
+using Places = std::map<std::string, std::ptrdiff_t>;
+Places places_of(const json::array& list, std::string_view merge_key) {
+  Places out;
+  for (const json::value& item : list)
+    if (std::string id = id_of(item, merge_key); !id.empty()) out.try_emplace(std::move(id), &item - list.data());
+  return out;
+}
+
+std::ptrdiff_t place_in(const Places& places, const std::string& id) {
+  auto it = places.find(id);
+  return it == places.end() ? -1 : it->second;
+}
 
 class StrategicMerge {
  public:
@@ -122,8 +144,9 @@ class StrategicMerge {
   Result<void> merge_list(json::array& target, const json::array& patch, const api::Field& field) {
     const json::value* sample = !target.empty() ? &target[0] : !patch.empty() ? &patch[0] : nullptr;
     if (field.patch_merge_key.empty() || (sample != nullptr && !sample->is_object())) {
+      Places known = places_of(target, {});
       for (const json::value& item : patch)
-        if (std::find(target.begin(), target.end(), item) == target.end()) target.push_back(item);
+        if (known.try_emplace(id_of(item, {}), 0).second) target.push_back(item);
       return {};
     }
     // {"$patch": "replace"} as an element replaces the whole list by the other elements.
@@ -136,26 +159,32 @@ class StrategicMerge {
         return {};
       }
     }
+    Places known = places_of(target, field.patch_merge_key);
+    std::set<std::ptrdiff_t> gone;
     for (const json::value& item : patch) {
-      const json::value* key = json::find(&item, field.patch_merge_key);
-      if (key == nullptr) return fail(wrong("map: " + go_text(item) + " does not contain declared merge key: " + std::string(field.patch_merge_key)));
-      auto it = std::find_if(target.begin(), target.end(), [&](const json::value& t) {
-        const json::value* k = json::find(&t, field.patch_merge_key);
-        return k != nullptr && *k == *key;
-      });
+      const std::string id = id_of(item, field.patch_merge_key);
+      if (id.empty()) return fail(wrong("map: " + go_text(item) + " does not contain declared merge key: " + std::string(field.patch_merge_key)));
+      const std::ptrdiff_t at = place_in(known, id);
       std::string_view directive = json::get_string(item, {"$patch"});
       if (directive == "delete") {
-        if (it != target.end()) target.erase(it);
-      } else if (it == target.end()) {
+        if (at >= 0) gone.insert(at);
+        known.erase(id);
+      } else if (at < 0) {
         json::value added = json::object();
         if (auto r = merge(added, item, field.type); !r) return r;
+        known[id] = static_cast<std::ptrdiff_t>(target.size());
         target.push_back(std::move(added));
       } else if (directive == "replace") {
-        *it = without_directives(item);
-      } else if (auto r = merge(*it, item, field.type); !r) {
+        target[static_cast<size_t>(at)] = without_directives(item);
+      } else if (auto r = merge(target[static_cast<size_t>(at)], item, field.type); !r) {
         return r;
       }
     }
+    if (gone.empty()) return {};
+    json::array kept;
+    for (json::value& item : target)
+      if (!gone.contains(&item - target.data())) kept.push_back(std::move(item));
+    target = std::move(kept);
     return {};
   }
 
@@ -173,41 +202,40 @@ class StrategicMerge {
   static void remove_primitives(json::object& object, std::string_view name, const json::value& items) {
     json::value* list = object.if_contains(json::key(name));
     if (list == nullptr || !list->is_array()) return;
-    for (const json::value& item : json::get_array(&items)) {
-      json::array& array = list->get_array();
-      for (auto it = array.begin(); it != array.end();) it = *it == item ? array.erase(it) : it + 1;
-    }
+    const Places removed = places_of(json::get_array(&items), {});
+    json::array kept;
+    for (json::value& item : list->get_array())
+      if (place_in(removed, id_of(item, {})) < 0) kept.push_back(std::move(item));
+    *list = std::move(kept);
   }
 
   // Elements named by the order come in that order, new ones before the others, which keep their places relative to those
   // that were there before. Source: the API conventions on strategic merge patches.
   static void reorder(json::array& list, const json::array& before, const json::array& order, std::string_view merge_key) {
-    auto position = [&](const json::array& in, const json::value& item) -> std::ptrdiff_t {
-      const json::value* id = merge_key.empty() ? &item : json::find(&item, merge_key);
-      auto same = [&](const json::value& other) {
-        const json::value* o = merge_key.empty() ? &other : json::find(&other, merge_key);
-        return id != nullptr && o != nullptr && *o == *id;
-      };
-      auto it = std::ranges::find_if(in, same);
-      return it == in.end() ? -1 : it - in.begin();
+    struct Element {
+      std::ptrdiff_t wanted, was;   // places in the order and before; -1 where it is not
+      json::value value;
     };
-    std::vector<json::value> named, others;
-    for (json::value& item : list) (position(order, item) >= 0 ? named : others).push_back(std::move(item));
-    std::ranges::stable_sort(named, {}, [&](const json::value& item) { return position(order, item); });
-    std::ranges::stable_sort(others, {}, [&](const json::value& item) { return position(before, item); });
+    const Places wanted = places_of(order, merge_key), was = places_of(before, merge_key);
+    std::vector<Element> named, others;
+    for (json::value& item : list) {
+      const std::string id = id_of(item, merge_key);
+      Element element{place_in(wanted, id), place_in(was, id), std::move(item)};
+      (element.wanted >= 0 ? named : others).push_back(std::move(element));
+    }
+    std::ranges::stable_sort(named, {}, &Element::wanted);
+    std::ranges::stable_sort(others, {}, &Element::was);
     json::array out;
     size_t n = 0;
-    for (json::value& other : others) {
-      std::ptrdiff_t at = position(before, other);
+    for (Element& other : others) {
       // What is new comes before what was there.
       for (; n < named.size(); ++n) {
-        std::ptrdiff_t was = position(before, named[n]);
-        if (was >= 0 && at >= 0 && at < was) break;
-        out.push_back(std::move(named[n]));
+        if (named[n].was >= 0 && other.was >= 0 && other.was < named[n].was) break;
+        out.push_back(std::move(named[n].value));
       }
-      out.push_back(std::move(other));
+      out.push_back(std::move(other.value));
     }
-    for (; n < named.size(); ++n) out.push_back(std::move(named[n]));
+    for (; n < named.size(); ++n) out.push_back(std::move(named[n].value));
     list = std::move(out);
   }
 
