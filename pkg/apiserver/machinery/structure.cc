@@ -129,21 +129,24 @@ json::value merge_lists(const Place& place, const json::value& live, const json:
     return items;
   };
   const auto ours = items_of(live), theirs = items_of(config);
-  auto find = [](const std::vector<Item>& items, const std::string& element) {
-    auto it = std::ranges::find(items, element, &Item::element);
-    return it == items.end() ? nullptr : it->value;
+  // Lists may have 100,000 elements: found in a tree, each at its first place.
+  auto index_of = [](const std::vector<Item>& items) {
+    std::map<std::string_view, const json::value*> index;
+    for (const Item& item : items) index.try_emplace(item.element, item.value);
+    return index;
   };
-  std::vector<std::string> shared;
+  const auto our_index = index_of(ours), their_index = index_of(theirs);
+  std::vector<std::string_view> shared;
   for (const Item& item : theirs)
-    if (find(ours, item.element) != nullptr) shared.push_back(item.element);
+    if (our_index.contains(item.element)) shared.push_back(item.element);
   json::array out;
   auto take = [&](const Item& item) {
-    const json::value* before = find(ours, item.element);
-    out.push_back(before == nullptr ? *item.value : merge(place.element(), *before, *item.value));
+    auto before = our_index.find(item.element);
+    out.push_back(before == our_index.end() ? *item.value : merge(place.element(), *before->second, *item.value));
   };
   size_t l = 0, r = 0, next = 0;
   while (l < ours.size() || r < theirs.size()) {
-    const bool known = l < ours.size() && find(theirs, ours[l].element) != nullptr;
+    const bool known = l < ours.size() && their_index.contains(ours[l].element);
     if (l < ours.size() && r < theirs.size()) {
       if (ours[l].element == theirs[r].element) {
         take(theirs[r]);
