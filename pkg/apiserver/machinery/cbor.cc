@@ -80,8 +80,9 @@ class FormCheck {
   }
 
  private:
-  Result<void> item(int depth) {
-    if (depth > kMaxDepth) return refuse("exceeded max nested level " + std::to_string(kMaxDepth));
+  // Inside `depth` arrays and maps. Tags count from the second of several in a row on: the one that says "this is CBOR"
+  // takes no depth from what is in it.
+  Result<void> item(int depth, bool tagged = false) {
     auto h = reader_.head();
     if (!h) return fail(h.error());
     switch (h->major) {
@@ -93,12 +94,14 @@ class FormCheck {
       case kMap: return container(*h, depth);
       case kTag:
         if (h->n == kBignum || h->n == kNegativeBignum) return refuse("data item of cbor type tag is not accepted by protocol: bignum");
-        return item(depth + 1);
+        if (tagged && ++depth > kMaxDepth) return too_deep();
+        return item(depth, true);
       case kSimple: return primitive(*h);
     }
     return {};
   }
 
+  static std::unexpected<Status> too_deep() { return refuse("exceeded max nested level " + std::to_string(kMaxDepth)); }
   static bool too_long(uint64_t n) { return n > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()); }
 
   Result<void> string(const Head& h) {
@@ -122,17 +125,18 @@ class FormCheck {
 
   Result<void> container(const Head& h, int depth) {
     const uint64_t each = h.major == kMap ? 2 : 1;
+    if (++depth > kMaxDepth) return too_deep();
     if (h.indefinite()) {
       while (!reader_.broken())
         for (uint64_t i = 0; i < each; ++i)
-          if (auto r = item(depth + 1); !r) return r;
+          if (auto r = item(depth); !r) return r;
       return {};
     }
     if (too_long(h.n)) return refuse(std::string(kMajorNames[h.major]) + " length " + std::to_string(h.n) + " is too large, it would cause integer overflow");
     // Every item is a byte at least, so that this ends with the body whatever the length says.
     for (uint64_t i = 0; i < h.n; ++i)
       for (uint64_t j = 0; j < each; ++j)
-        if (auto r = item(depth + 1); !r) return r;
+        if (auto r = item(depth); !r) return r;
     return {};
   }
 

@@ -17,6 +17,8 @@ using api::Type;
 
 constexpr std::string_view kMagic("k8s\0", 4);
 constexpr int kMaxDepth = 200;
+// Of years 0000 to 9999, which RFC 3339 can write; and of the first second of year 1.
+constexpr int64_t kFirstTime = -62167219200, kLastTime = 253402300799, kZeroTime = -62135596800;
 
 enum class Wire { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
@@ -197,7 +199,7 @@ class Decoder {
       case FieldKind::boolean: out = raw.value != 0; return true;
       case FieldKind::int32: out = static_cast<int64_t>(static_cast<int32_t>(raw.value)); return true;
       case FieldKind::int64: out = static_cast<int64_t>(raw.value); return true;
-      case FieldKind::number: out = raw.wire == Wire::fixed32 ? static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(raw.value))) : std::bit_cast<double>(raw.value); return true;
+      case FieldKind::number: return number(raw, out);
       case FieldKind::bytes: out = base64_encode(raw.bytes); return true;
       case FieldKind::time:
       case FieldKind::micro_time: return time(raw.bytes, field.kind == FieldKind::micro_time, out);
@@ -212,16 +214,25 @@ class Decoder {
     return false;
   }
 
+  // JSON has no infinities and no NaN.
+  static bool number(const Raw& raw, json::value& out) {
+    double d = raw.wire == Wire::fixed32 ? std::bit_cast<float>(static_cast<uint32_t>(raw.value)) : std::bit_cast<double>(raw.value);
+    out = d;
+    return std::isfinite(d);
+  }
+
   static bool time(std::string_view bytes, bool micro, json::value& out) {
     Reader reader(bytes);
     Raw raw;
     int64_t seconds = 0, nanos = 0;
     while (reader.next(raw)) (raw.number == 1 ? seconds : nanos) = static_cast<int64_t>(raw.value);
-    // Go's zero time is an absent one.
-    if (bytes.empty() || (seconds == -62135596800 && nanos == 0)) {
+    // Finer than the text can say is cut off there too; Go's zero time is an absent one.
+    nanos = micro ? nanos / 1000 * 1000 : 0;
+    if (bytes.empty() || (seconds == kZeroTime && nanos == 0)) {
       out = nullptr;
       return reader.ok();
     }
+    if (seconds < kFirstTime || seconds > kLastTime || nanos < 0 || nanos >= 1'000'000'000) return false;
     out = text(format_calendar_time({seconds, static_cast<int32_t>(nanos)}, micro ? 6 : 0));
     return reader.ok();
   }

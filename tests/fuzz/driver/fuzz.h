@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +20,11 @@ namespace kcube::fuzz {
 // Inputs to begin with: small ones that reach much.
 std::vector<std::string> seeds();
 
-inline void require(bool condition) {
-  if (!condition) __builtin_trap();
+// Says which line asked, since a trap alone does not.
+inline void require(bool condition, std::source_location where = std::source_location::current()) {
+  if (condition) return;
+  std::fprintf(stderr, "%s:%u: check failed in %s\n", where.file_name(), static_cast<unsigned>(where.line()), where.function_name());
+  __builtin_trap();
 }
 inline std::string_view text(const uint8_t* bytes, size_t size) { return {reinterpret_cast<const char*>(bytes), size}; }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -147,6 +148,13 @@ std::string save(const Options& options, const Shared& shared, const char* what)
   return path;
 }
 
+// Loads the program where it is loaded each time: coverage goes by addresses, so only then does a seed tell the whole run.
+void stay_in_place(char** argv) {
+  int now = ::personality(0xffffffff);
+  if (now == -1 || (now & ADDR_NO_RANDOMIZE) != 0 || ::personality(static_cast<unsigned>(now) | ADDR_NO_RANDOMIZE) == -1) return;
+  ::execv("/proc/self/exe", argv);
+}
+
 // Waits for the child; kills it when one input takes too long, by looking 50 times a second whether its count moves. What
 // ended it, or null.
 const char* watch(pid_t child, const Shared& shared, Clock::time_point end) {
@@ -154,7 +162,10 @@ const char* watch(pid_t child, const Shared& shared, Clock::time_point end) {
   auto since = Clock::now();
   while (true) {
     int status = 0;
-    if (::waitpid(child, &status, WNOHANG) == child) return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? nullptr : "crash";
+    if (::waitpid(child, &status, WNOHANG) == child) {
+      if (WIFSIGNALED(status)) std::fprintf(stderr, "ended by %s\n", ::strsignal(WTERMSIG(status)));
+      return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? nullptr : "crash";
+    }
     if (uint64_t now = shared.executions; now != last || Clock::now() > end + 2 * kHang) {
       last = now;
       since = Clock::now();
@@ -197,6 +208,7 @@ int fuzz(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace kcube::fuzz;
+  stay_in_place(argv);
   Options options;
   options.name = std::filesystem::path(argv[0]).filename().string();
   if (argc > 1 && std::strcmp(argv[1], "-r") == 0) {

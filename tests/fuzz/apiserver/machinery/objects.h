@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,11 @@ struct Sample {
 inline const std::vector<Sample>& samples() {
   static const std::vector<Sample> all = [] {
     std::vector<Sample> made;
-    for (const auto& entry : std::filesystem::directory_iterator(KCUBE_CASES)) {
-      std::ifstream in(entry.path());
+    // In the order of their names: a run with the same seed begins the same everywhere.
+    std::set<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(KCUBE_CASES)) files.insert(entry.path());
+    for (const auto& file : files) {
+      std::ifstream in(file);
       for (std::string line; std::getline(in, line);) {
         auto words = split(line, ' ');
         if (words.size() < 4 || words[0] != "base") continue;

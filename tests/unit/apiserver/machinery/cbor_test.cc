@@ -61,6 +61,16 @@ TEST(Cbor, RefusesWhatIsNestedTooDeeply) {
   }
 }
 
+TEST(Cbor, ReadsAgainWhatWasAsDeepAsMayBe) {
+  std::string deep = std::string(512, '\x81') + '\xf6';
+  auto v = decode_cbor(deep);
+  ASSERT_TRUE(v);
+  auto again = decode_cbor(encode_cbor(*v));
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(*again, *v);
+  EXPECT_FALSE(decode_cbor('\x81' + deep));
+}
+
 TEST(Cbor, WritesTheShortestForm) {
   auto encoded = [](std::string_view text) { return hex(encode_cbor(*json::parse(text))).substr(6); };
   EXPECT_EQ(encoded(R"({"a":1})"), "a1416101");

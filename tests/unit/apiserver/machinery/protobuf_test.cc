@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace kcube::machinery {
 namespace {
 
@@ -31,6 +33,45 @@ INSTANTIATE_TEST_SUITE_P(
         R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"l"},"spec":{"renewTime":"2026-01-02T03:04:05.000006Z","leaseDurationSeconds":40}})",
         R"({"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1","metadata":{"name":"c"},"spec":{"group":"g","scope":"Namespaced","names":{"plural":"p","kind":"K"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"a":{"type":"number","maximum":1.5,"default":{"x":[1,null,"s"]}},"b":{"items":{"type":"string"}},"c":{"additionalProperties":true},"d":{"additionalProperties":{"type":"string"}}},"required":["a"]}}}]}})",
         R"({"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","metadata":{},"spec":{"user":"u","extra":{"scopes":["a","b"]}},"status":{"allowed":false}})"));
+
+// A Pod whose creationTimestamp (8 in metadata) is a Timestamp {seconds = 1, nanos = 2} of these bytes.
+std::string created_at(const std::string& timestamp) {
+  using namespace std::string_literals;
+  auto field = [](char tag, const std::string& bytes) { return tag + std::string(1, static_cast<char>(bytes.size())) + bytes; };
+  return "k8s\0"s + field('\x0a', field('\x0a', "v1") + field('\x12', "Pod")) + field('\x12', field('\x0a', field('\x42', timestamp)));
+}
+
+TEST(ProtobufTimes, AreCutToSeconds) {
+  // Go's zero time, then with half a second more: in a Time both are none at all.
+  const std::string zero = "\x08\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01";
+  for (const std::string& timestamp : {zero, zero + "\x10\x80\xca\xb5\xee\x01"}) {
+    auto pod = decode_protobuf(api::Schema::builtin(), created_at(timestamp));
+    ASSERT_TRUE(pod);
+    EXPECT_EQ(json::serialize(pod->at("metadata")), R"({"creationTimestamp":null})");
+  }
+  auto last = decode_protobuf(api::Schema::builtin(), created_at("\x08\xff\x82\xd1\xff\xaf\x07"));
+  ASSERT_TRUE(last);
+  EXPECT_EQ(json::serialize(last->at("metadata")), R"({"creationTimestamp":"9999-12-31T23:59:59Z"})");
+}
+
+TEST(ProtobufTimes, AreRefusedWhereTextCannotSayThem) {
+  for (const char* timestamp : {"\x08\x80\x83\xd1\xff\xaf\x07", "\x08\x80\x80\x80\x80\x80\x80\x80\x80\x40"}) {
+    auto pod = decode_protobuf(api::Schema::builtin(), created_at(timestamp));
+    ASSERT_FALSE(pod);
+    EXPECT_EQ(pod.error().code(), 400);
+  }
+}
+
+TEST(ProtobufNumbers, AreRefusedWhereJsonHasNone) {
+  const api::Type& type = *api::Schema::builtin().find_kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+  auto definition = [](double maximum) {
+    json::value schema{{"maximum", maximum}};
+    return json::value{{"kind", "CustomResourceDefinition"}, {"apiVersion", "apiextensions.k8s.io/v1"}, {"spec", {{"versions", json::array{{{"schema", {{"openAPIV3Schema", schema}}}}}}}}};
+  };
+  EXPECT_TRUE(decode_protobuf(api::Schema::builtin(), encode_protobuf(type, definition(1.5))));
+  for (double none : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()})
+    EXPECT_FALSE(decode_protobuf(api::Schema::builtin(), encode_protobuf(type, definition(none))));
+}
 
 TEST(ProtobufList, HasItsItems) {
   const api::Type& type = *api::Schema::builtin().find_kind("", "v1", "ConfigMap");
