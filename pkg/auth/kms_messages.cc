@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "pkg/auth/auth.h"
+#include "pkg/base/protobuf_wire.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::auth {
@@ -12,18 +13,9 @@ constexpr size_t kMostId = 1024, kMostSource = 1024, kMostAnnotations = 32 * 102
 
 std::unexpected<Status> wrong(const std::string& why) { return fail(Status::internal(why)); }
 
-// --- Protobuf: strings and bytes by number, one map, one enumeration.
-
-void put_varint(std::string& out, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  out += static_cast<char>(value);
-}
-
+// What is empty is left out.
 void put(std::string& out, uint64_t field, std::string_view bytes) {
-  if (bytes.empty()) return;
-  put_varint(out, field << 3 | 2);
-  put_varint(out, bytes.size());
-  out += bytes;
+  if (!bytes.empty()) protobuf::put_bytes(out, field, bytes);
 }
 
 void put(std::string& out, uint64_t field, const KmsAnnotations& annotations) {
@@ -31,61 +23,24 @@ void put(std::string& out, uint64_t field, const KmsAnnotations& annotations) {
     std::string entry;
     put(entry, 1, key);
     put(entry, 2, value);
-    put_varint(out, field << 3 | 2);
-    put_varint(out, entry.size());
-    out += entry;
+    protobuf::put_bytes(out, field, entry);
   }
 }
 
-bool take_varint(std::string_view& in, uint64_t& value) {
-  value = 0;
-  for (int shift = 0; shift < 64 && !in.empty(); shift += 7) {
-    auto byte = static_cast<unsigned char>(in.front());
-    in.remove_prefix(1);
-    value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) return true;
-  }
-  return false;
-}
-
-bool take_bytes(std::string_view& in, size_t size, std::string_view& bytes) {
-  if (in.size() < size) return false;
-  bytes = in.substr(0, size);
-  in.remove_prefix(size);
-  return true;
-}
-
-// Calls `field` for each; numbers come as `number`, everything else as `bytes`. False when it is no message.
-bool read(std::string_view in, const std::function<bool(uint64_t field, uint64_t number, std::string_view bytes)>& field) {
-  while (!in.empty()) {
-    uint64_t tag = 0, number = 0;
-    std::string_view bytes;
-    if (!take_varint(in, tag) || tag >> 3 == 0) return false;
-    switch (tag & 7) {
-      case 0:
-        if (!take_varint(in, number)) return false;
-        break;
-      case 1:
-        if (!take_bytes(in, 8, bytes)) return false;
-        break;
-      case 2:
-        if (!take_varint(in, number) || !take_bytes(in, number, bytes)) return false;
-        break;
-      case 5:
-        if (!take_bytes(in, 4, bytes)) return false;
-        break;
-      default: return false;
-    }
-    if (!field(tag >> 3, number, bytes)) return false;
-  }
-  return true;
+// Calls `visit` for each field, until it says false. False then, and when it is no message.
+bool read(std::string_view message, const std::function<bool(const protobuf::Field&)>& visit) {
+  protobuf::Reader reader(message);
+  protobuf::Field field;
+  while (reader.next(field))
+    if (!visit(field)) return false;
+  return reader.ok();
 }
 
 bool read_annotation(std::string_view entry, KmsAnnotations& annotations) {
   std::string key, value;
-  bool ok = read(entry, [&](uint64_t field, uint64_t, std::string_view bytes) {
-    if (field == 1) key = bytes;
-    if (field == 2) value = bytes;
+  bool ok = read(entry, [&](const protobuf::Field& field) {
+    if (field.number == 1) key = field.bytes;
+    if (field.number == 2) value = field.bytes;
     return true;
   });
   if (ok) annotations[key] = std::move(value);
@@ -145,10 +100,10 @@ std::string kms_decrypt_request(const KmsSealed& sealed, std::string_view uid) {
 
 Result<KmsStatus> parse_kms_status(std::string_view message) {
   KmsStatus out;
-  bool ok = read(message, [&](uint64_t field, uint64_t, std::string_view bytes) {
-    if (field == 1) out.version = bytes;
-    if (field == 2) out.health = bytes;
-    if (field == 3) out.key_id = bytes;
+  bool ok = read(message, [&](const protobuf::Field& field) {
+    if (field.number == 1) out.version = field.bytes;
+    if (field.number == 2) out.health = field.bytes;
+    if (field.number == 3) out.key_id = field.bytes;
     return true;
   });
   if (!ok) return wrong("the plugin's StatusResponse cannot be read");
@@ -157,10 +112,10 @@ Result<KmsStatus> parse_kms_status(std::string_view message) {
 
 Result<KmsEncrypted> parse_kms_encrypted(std::string_view message) {
   KmsEncrypted out;
-  bool ok = read(message, [&](uint64_t field, uint64_t, std::string_view bytes) {
-    if (field == 1) out.ciphertext = bytes;
-    if (field == 2) out.key_id = bytes;
-    return field != 3 || read_annotation(bytes, out.annotations);
+  bool ok = read(message, [&](const protobuf::Field& field) {
+    if (field.number == 1) out.ciphertext = field.bytes;
+    if (field.number == 2) out.key_id = field.bytes;
+    return field.number != 3 || read_annotation(field.bytes, out.annotations);
   });
   if (!ok) return wrong("the plugin's EncryptResponse cannot be read");
   return out;
@@ -168,8 +123,8 @@ Result<KmsEncrypted> parse_kms_encrypted(std::string_view message) {
 
 Result<std::string> parse_kms_decrypted(std::string_view message) {
   std::string out;
-  bool ok = read(message, [&](uint64_t field, uint64_t, std::string_view bytes) {
-    if (field == 1) out = bytes;
+  bool ok = read(message, [&](const protobuf::Field& field) {
+    if (field.number == 1) out = field.bytes;
     return true;
   });
   if (!ok) return wrong("the plugin's DecryptResponse cannot be read");
@@ -182,21 +137,18 @@ std::string to_bytes(const KmsSealed& sealed) {
   put(out, 2, sealed.key_id);
   put(out, 3, sealed.source);
   put(out, 4, sealed.annotations);
-  if (sealed.source_type != 0) {
-    put_varint(out, 5 << 3);
-    put_varint(out, sealed.source_type);
-  }
+  if (sealed.source_type != 0) protobuf::put_number(out, 5, sealed.source_type);
   return out;
 }
 
 Result<KmsSealed> parse_kms_sealed(std::string_view bytes) {
   KmsSealed out;
-  bool ok = read(bytes, [&](uint64_t field, uint64_t number, std::string_view value) {
-    if (field == 1) out.data = value;
-    if (field == 2) out.key_id = value;
-    if (field == 3) out.source = value;
-    if (field == 5) out.source_type = number;
-    return field != 4 || read_annotation(value, out.annotations);
+  bool ok = read(bytes, [&](const protobuf::Field& field) {
+    if (field.number == 1) out.data = field.bytes;
+    if (field.number == 2) out.key_id = field.bytes;
+    if (field.number == 3) out.source = field.bytes;
+    if (field.number == 5) out.source_type = field.value;
+    return field.number != 4 || read_annotation(field.bytes, out.annotations);
   });
   if (!ok) return wrong("the stored EncryptedObject cannot be read");
   if (out.data.empty()) return wrong("encrypted data is empty");

@@ -13,8 +13,9 @@
 #include <mutex>
 
 #include "pkg/base/fd.h"
+#include "pkg/base/protobuf_wire.h"
 #include "pkg/base/strings.h"
-#include "pkg/http/client.h"
+#include "pkg/http/grpc.h"
 #include "pkg/kubelet/probes.h"
 
 namespace kcube::kubelet {
@@ -114,29 +115,23 @@ ProbeResult check_tcp(core::v1::TCPSocketAction action, const core::v1::Containe
   return ProbeResult::failure;
 }
 
-// grpc.health.v1.Health/Check over HTTP/2 in clear. The messages are small enough to write by hand:
-// request {1: service}, answer {1: status}, SERVING is 1. Source: the gRPC health checking protocol.
+// grpc.health.v1.Health/Check: request {1: service}, answer {1: status}. Source: the gRPC health checking protocol.
 ProbeResult check_grpc(core::v1::GRPCAction action, const ProbeTarget& target, milliseconds timeout, std::string& output) {
-  std::string service(action.service()), message;
-  if (!service.empty()) message = std::string("\x0a") + static_cast<char>(service.size() & 0x7f) + service;
-  std::string frame(1, '\0');
-  for (int shift = 24; shift >= 0; shift -= 8) frame += static_cast<char>(message.size() >> shift & 0xff);
-  http::ClientRequest request;
-  request.method = "POST";
-  request.url = "http://" + bracketed(target.pod_ip) + ":" + std::to_string(action.port()) + "/grpc.health.v1.Health/Check";
-  request.headers.set("Content-Type", "application/grpc");
-  request.headers.set("TE", "trailers");
-  request.body = frame + message;
-  request.timeout = request.connect_timeout = timeout;
-  request.http2_prior_knowledge = request.own_connection = true;
-  auto response = probe_client().send(request);
-  if (!response) {
-    output = "timeout: failed to connect service \"" + bracketed(target.pod_ip) + ":" + std::to_string(action.port()) + "\": " + response.error().message();
-    return ProbeResult::failure;
-  }
-  const std::string& body = response->body;
-  if (response->status == 200 && body.size() >= 7 && body[5] == '\x08' && body[6] == '\x01') return ProbeResult::success;
-  output = body.size() >= 5 ? "service unhealthy (responded with \"NOT_SERVING\")" : "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)";
+  constexpr std::string_view kStates[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
+  const std::string address = bracketed(target.pod_ip) + ":" + std::to_string(action.port()), within = std::to_string(timeout.count() / 1000) + "s";
+  std::string message;
+  if (!action.service().empty()) protobuf::put_bytes(message, 1, action.service());
+  auto answer = http::call_grpc(probe_client(), {.url = "http://" + address + "/grpc.health.v1.Health/Check", .message = std::move(message), .timeout = timeout});
+  uint64_t state = 0;
+  protobuf::Reader reader(answer.message);
+  for (protobuf::Field field; reader.next(field);)
+    if (field.number == 1) state = field.value;
+  if (answer.code == "Unimplemented") output = "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): " + answer.description;
+  else if (answer.code == "DeadlineExceeded") output = "timeout: health rpc did not complete within " + within;
+  else if (answer.code == "Unavailable") output = "timeout: failed to connect service \"" + address + "\" within " + within + ": " + answer.description;
+  else if (!answer.ok()) output = "error: health rpc probe failed: " + answer.error();
+  else if (state != 1) output = "service unhealthy (responded with \"" + (state < std::size(kStates) ? std::string(kStates[state]) : std::to_string(state)) + "\")";
+  else return ProbeResult::success;
   return ProbeResult::failure;
 }
 

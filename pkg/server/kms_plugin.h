@@ -1,5 +1,5 @@
-// A KMS plugin behind its socket: unary gRPC calls, each an HTTP/2 request in clear. Thread-safe; calls block for at most the
-// timeout. Source: the gRPC protocol over HTTP/2; k8s.io/kms apis/v2.
+// A KMS plugin behind its socket: unary gRPC calls. Thread-safe; calls block for at most the timeout.
+// Source: k8s.io/kms apis/v2.
 #pragma once
 
 #include <chrono>
@@ -26,8 +26,5 @@ class KmsPlugin {
   const std::chrono::milliseconds timeout_;
   const std::unique_ptr<http::Client> client_;
 };
-
-// The one message of an answer's body: a byte that says whether it is compressed, four of length, the message.
-Result<std::string_view> grpc_message(std::string_view body);
 
 }  // namespace kcube::server

@@ -15,6 +15,9 @@ constexpr std::string_view kMajorNames[] = {"positive integer", "negative intege
 constexpr int kMaxDepth = 512;             // as of JSON
 constexpr uint8_t kIndefinite = 31, kBreak = 0xff;
 
+// The tag that says "this is CBOR": encode_cbor() puts it in front of everything, so it takes no depth from what is in it.
+constexpr std::string_view kSelfDescribed = "\xd9\xd9\xf7";
+
 enum Tags : uint64_t { kTimeText, kTimeNumber, kBignum, kNegativeBignum, kBase64Url = 21, kBase64 = 22, kBase16 = 23 };
 
 std::unexpected<Status> refuse(std::string message) { return fail(Status::bad_request("cbor: " + std::move(message))); }
@@ -71,18 +74,17 @@ class Reader {
 
 class FormCheck {
  public:
-  explicit FormCheck(std::string_view in) : reader_(in) {}
+  explicit FormCheck(std::string_view in) : reader_(in), described_(in.starts_with(kSelfDescribed)) {}
 
   Result<void> document() {
-    if (auto r = item(0); !r) return r;
+    if (auto r = item(described_ ? -1 : 0); !r) return r;
     if (!reader_.ended()) return refuse(std::to_string(reader_.left()) + " bytes of extraneous data starting at index " + std::to_string(reader_.at()));
     return {};
   }
 
  private:
-  // Inside `depth` arrays and maps. Tags count from the second of several in a row on: the one that says "this is CBOR"
-  // takes no depth from what is in it.
-  Result<void> item(int depth, bool tagged = false) {
+  Result<void> item(int depth) {
+    if (depth > kMaxDepth) return refuse("exceeded max nested level " + std::to_string(kMaxDepth));
     auto h = reader_.head();
     if (!h) return fail(h.error());
     switch (h->major) {
@@ -94,14 +96,12 @@ class FormCheck {
       case kMap: return container(*h, depth);
       case kTag:
         if (h->n == kBignum || h->n == kNegativeBignum) return refuse("data item of cbor type tag is not accepted by protocol: bignum");
-        if (tagged && ++depth > kMaxDepth) return too_deep();
-        return item(depth, true);
+        return item(depth + 1);
       case kSimple: return primitive(*h);
     }
     return {};
   }
 
-  static std::unexpected<Status> too_deep() { return refuse("exceeded max nested level " + std::to_string(kMaxDepth)); }
   static bool too_long(uint64_t n) { return n > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()); }
 
   Result<void> string(const Head& h) {
@@ -125,18 +125,17 @@ class FormCheck {
 
   Result<void> container(const Head& h, int depth) {
     const uint64_t each = h.major == kMap ? 2 : 1;
-    if (++depth > kMaxDepth) return too_deep();
     if (h.indefinite()) {
       while (!reader_.broken())
         for (uint64_t i = 0; i < each; ++i)
-          if (auto r = item(depth); !r) return r;
+          if (auto r = item(depth + 1); !r) return r;
       return {};
     }
     if (too_long(h.n)) return refuse(std::string(kMajorNames[h.major]) + " length " + std::to_string(h.n) + " is too large, it would cause integer overflow");
     // Every item is a byte at least, so that this ends with the body whatever the length says.
     for (uint64_t i = 0; i < h.n; ++i)
       for (uint64_t j = 0; j < each; ++j)
-        if (auto r = item(depth); !r) return r;
+        if (auto r = item(depth + 1); !r) return r;
     return {};
   }
 
@@ -163,6 +162,7 @@ class FormCheck {
   }
 
   Reader reader_;
+  const bool described_;
 };
 
 // --- The value: of a document whose form is right -----------------------------------------------------------------------

@@ -1,67 +1,52 @@
 #include "pkg/apiserver/machinery/openapi_proto.h"
 
-#include <bit>
 #include <cstdint>
 
 #include "pkg/api/json.h"
+#include "pkg/base/protobuf_wire.h"
 
 namespace kcube::machinery {
 namespace {
 
-void varint(std::string& out, uint64_t v) {
-  for (; v >= 0x80; v >>= 7) out += static_cast<char>(v | 0x80);
-  out += static_cast<char>(v);
-}
-void bytes(std::string& out, int field, std::string_view value) {
-  varint(out, static_cast<uint64_t>(field) << 3 | 2);
-  varint(out, value.size());
-  out += value;
-}
-void number(std::string& out, int field, uint64_t value) {
-  varint(out, static_cast<uint64_t>(field) << 3);
-  varint(out, value);
-}
-void real(std::string& out, int field, double value) {
-  varint(out, static_cast<uint64_t>(field) << 3 | 1);
-  auto bits = std::bit_cast<uint64_t>(value);
-  for (int i = 0; i < 8; ++i) out += static_cast<char>(bits >> (8 * i));
-}
+using protobuf::put_bytes;
+using protobuf::put_double;
+using protobuf::put_number;
 
 // Any: its YAML, which JSON is.
 std::string any(const json::value& v) {
   std::string out;
-  bytes(out, 2, json::serialize(v));
+  put_bytes(out, 2, json::serialize(v));
   return out;
 }
 std::string named(std::string_view name, std::string_view value) {
   std::string out;
-  bytes(out, 1, name);
-  bytes(out, 2, value);
+  put_bytes(out, 1, name);
+  put_bytes(out, 2, value);
   return out;
 }
-void texts(std::string& out, int field, const json::value& list) {
-  if (list.is_string()) return bytes(out, field, json::get_string(&list));
-  for (const json::value& v : json::get_array(&list)) bytes(out, field, json::get_string(&v));
+void texts(std::string& out, uint64_t field, const json::value& list) {
+  if (list.is_string()) return put_bytes(out, field, json::get_string(&list));
+  for (const json::value& v : json::get_array(&list)) put_bytes(out, field, json::get_string(&v));
 }
 
 std::string schema(const json::value& v);
 
 std::string schemas(const json::value& members) {
   std::string out;
-  for (const auto& m : json::get_object(&members)) bytes(out, 1, named(json::view(m.key()), schema(m.value())));
+  for (const auto& m : json::get_object(&members)) put_bytes(out, 1, named(json::view(m.key()), schema(m.value())));
   return out;
 }
 
 std::string additional(const json::value& v) {
   std::string out;
-  if (v.is_bool()) number(out, 2, v.get_bool() ? 1 : 0);
-  else bytes(out, 1, schema(v));
+  if (v.is_bool()) put_number(out, 2, v.get_bool() ? 1 : 0);
+  else put_bytes(out, 1, schema(v));
   return out;
 }
 
 struct Member {
   std::string_view name;
-  int field;
+  uint64_t field;
   enum class Kind { text, real, number, boolean, texts, any, anys, nested, map, schemas, items, types } kind;
 };
 using Kind = Member::Kind;
@@ -75,35 +60,35 @@ constexpr Member kSchema[] = {
 void write_member(std::string& out, const Member& m, const json::value& v) {
   std::string inner;
   switch (m.kind) {
-    case Kind::text: return bytes(out, m.field, json::get_string(&v));
-    case Kind::real: return real(out, m.field, json::get_double(&v));
-    case Kind::number: return number(out, m.field, static_cast<uint64_t>(json::get_int(&v)));
-    case Kind::boolean: return number(out, m.field, json::get_bool(&v) ? 1 : 0);
+    case Kind::text: return put_bytes(out, m.field, json::get_string(&v));
+    case Kind::real: return put_double(out, m.field, json::get_double(&v));
+    case Kind::number: return put_number(out, m.field, static_cast<uint64_t>(json::get_int(&v)));
+    case Kind::boolean: return put_number(out, m.field, json::get_bool(&v) ? 1 : 0);
     case Kind::texts: return texts(out, m.field, v);
-    case Kind::any: return bytes(out, m.field, any(v));
+    case Kind::any: return put_bytes(out, m.field, any(v));
     case Kind::anys:
-      for (const json::value& one : json::get_array(&v)) bytes(out, m.field, any(one));
+      for (const json::value& one : json::get_array(&v)) put_bytes(out, m.field, any(one));
       return;
     case Kind::schemas:
-      for (const json::value& one : json::get_array(&v)) bytes(out, m.field, schema(one));
+      for (const json::value& one : json::get_array(&v)) put_bytes(out, m.field, schema(one));
       return;
-    case Kind::nested: return bytes(out, m.field, additional(v));
-    case Kind::map: return bytes(out, m.field, schemas(v));
+    case Kind::nested: return put_bytes(out, m.field, additional(v));
+    case Kind::map: return put_bytes(out, m.field, schemas(v));
     case Kind::types: texts(inner, 1, v); break;
     case Kind::items:
       if (v.is_array())
-        for (const json::value& one : v.get_array()) bytes(inner, 1, schema(one));
-      else bytes(inner, 1, schema(v));
+        for (const json::value& one : v.get_array()) put_bytes(inner, 1, schema(one));
+      else put_bytes(inner, 1, schema(v));
       break;
   }
-  bytes(out, m.field, inner);
+  put_bytes(out, m.field, inner);
 }
 
 std::string schema(const json::value& v) {
   std::string out;
   for (const auto& m : json::get_object(&v)) {
     std::string_view name = json::view(m.key());
-    if (name.starts_with("x-")) bytes(out, 31, named(name, any(m.value())));
+    if (name.starts_with("x-")) put_bytes(out, 31, named(name, any(m.value())));
     for (const Member& known : kSchema)
       if (known.name == name) write_member(out, known, m.value());
   }
@@ -114,39 +99,39 @@ std::string schema(const json::value& v) {
 std::string parameter(const json::value& p) {
   if (json::get_string(p, {"in"}) != "query") return {};
   std::string query, non_body, wrapped, item;
-  if (json::get_bool(p, {"required"})) number(query, 1, 1);
-  bytes(query, 2, "query");
-  if (std::string_view text = json::get_string(p, {"description"}); !text.empty()) bytes(query, 3, text);
-  bytes(query, 4, json::get_string(p, {"name"}));
-  bytes(query, 6, json::get_string(p, {"type"}));
-  bytes(non_body, 3, query);
-  bytes(wrapped, 2, non_body);
-  bytes(item, 1, wrapped);
+  if (json::get_bool(p, {"required"})) put_number(query, 1, 1);
+  put_bytes(query, 2, "query");
+  if (std::string_view text = json::get_string(p, {"description"}); !text.empty()) put_bytes(query, 3, text);
+  put_bytes(query, 4, json::get_string(p, {"name"}));
+  put_bytes(query, 6, json::get_string(p, {"type"}));
+  put_bytes(non_body, 3, query);
+  put_bytes(wrapped, 2, non_body);
+  put_bytes(item, 1, wrapped);
   return item;
 }
 
-void parameters(std::string& out, int field, const json::value& owner) {
+void parameters(std::string& out, uint64_t field, const json::value& owner) {
   for (const json::value& p : json::get_array(json::find(&owner, "parameters")))
-    if (std::string item = parameter(p); !item.empty()) bytes(out, field, item);
+    if (std::string item = parameter(p); !item.empty()) put_bytes(out, field, item);
 }
 
 std::string operation(const json::value& v) {
   std::string out;
-  bytes(out, 5, json::get_string(v, {"operationId"}));
+  put_bytes(out, 5, json::get_string(v, {"operationId"}));
   if (const json::value* list = json::find(&v, "produces")) texts(out, 6, *list);
   if (const json::value* list = json::find(&v, "consumes")) texts(out, 7, *list);
   parameters(out, 8, v);
-  bytes(out, 9, {});
+  put_bytes(out, 9, {});
   for (const auto& m : json::get_object(&v))
-    if (json::view(m.key()).starts_with("x-")) bytes(out, 13, named(json::view(m.key()), any(m.value())));
+    if (json::view(m.key()).starts_with("x-")) put_bytes(out, 13, named(json::view(m.key()), any(m.value())));
   return out;
 }
 
 std::string path_item(const json::value& v) {
-  constexpr std::pair<std::string_view, int> kMethods[] = {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"options", 6}, {"head", 7}, {"patch", 8}};
+  constexpr std::pair<std::string_view, uint64_t> kMethods[] = {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"options", 6}, {"head", 7}, {"patch", 8}};
   std::string out;
   for (auto [name, field] : kMethods)
-    if (const json::value* one = json::find(&v, name)) bytes(out, field, operation(*one));
+    if (const json::value* one = json::find(&v, name)) put_bytes(out, field, operation(*one));
   parameters(out, 9, v);
   return out;
 }
@@ -157,13 +142,13 @@ std::string openapi_v2_proto(std::string_view json_text) {
   auto document = json::parse(json_text);
   if (!document) return {};
   std::string out, info, paths;
-  bytes(out, 1, "2.0");
-  bytes(info, 1, json::get_string(*document, {"info", "title"}));
-  bytes(info, 2, json::get_string(*document, {"info", "version"}));
-  bytes(out, 2, info);
-  for (const auto& m : json::get_object(json::find(&*document, "paths"))) bytes(paths, 2, named(json::view(m.key()), path_item(m.value())));
-  bytes(out, 8, paths);
-  if (const json::value* definitions = json::find(&*document, "definitions")) bytes(out, 9, schemas(*definitions));
+  put_bytes(out, 1, "2.0");
+  put_bytes(info, 1, json::get_string(*document, {"info", "title"}));
+  put_bytes(info, 2, json::get_string(*document, {"info", "version"}));
+  put_bytes(out, 2, info);
+  for (const auto& m : json::get_object(json::find(&*document, "paths"))) put_bytes(paths, 2, named(json::view(m.key()), path_item(m.value())));
+  put_bytes(out, 8, paths);
+  if (const json::value* definitions = json::find(&*document, "definitions")) put_bytes(out, 9, schemas(*definitions));
   return out;
 }
 

@@ -2,9 +2,9 @@
 
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "pkg/base/clock.h"
+#include "pkg/base/protobuf_wire.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::machinery {
@@ -14,77 +14,14 @@ using api::Field;
 using api::FieldKind;
 using api::Shape;
 using api::Type;
+using protobuf::Reader;
+using protobuf::Wire;
+using Wired = protobuf::Field;   // as it stands in the bytes, whatever api::Field it is
 
 constexpr std::string_view kMagic("k8s\0", 4);
 constexpr int kMaxDepth = 200;
 // Of years 0000 to 9999, which RFC 3339 can write; and of the first second of year 1.
 constexpr int64_t kFirstTime = -62167219200, kLastTime = 253402300799, kZeroTime = -62135596800;
-
-enum class Wire { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
-
-// One field of a message as it stands in the bytes.
-struct Raw {
-  uint32_t number = 0;
-  Wire wire = Wire::varint;
-  uint64_t value = 0;
-  std::string_view bytes;
-};
-
-// Reads the fields of one message; ok() turns false at the first malformed one.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : rest_(bytes) {}
-  bool next(Raw& raw) {
-    if (rest_.empty() || !ok_) return false;
-    uint64_t tag = varint();
-    raw.number = static_cast<uint32_t>(tag >> 3);
-    raw.wire = static_cast<Wire>(tag & 7);
-    if (raw.number == 0) ok_ = false;
-    switch (raw.wire) {
-      case Wire::varint: raw.value = varint(); break;
-      case Wire::fixed64: raw.value = fixed(8); break;
-      case Wire::fixed32: raw.value = fixed(4); break;
-      case Wire::bytes: {
-        uint64_t size = varint();
-        if (size > rest_.size()) ok_ = false;
-        else {
-          raw.bytes = rest_.substr(0, size);
-          rest_.remove_prefix(size);
-        }
-        break;
-      }
-      default: ok_ = false;
-    }
-    return ok_;
-  }
-  bool ok() const { return ok_; }
-
- private:
-  uint64_t varint() {
-    uint64_t v = 0;
-    for (int shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
-      auto byte = static_cast<unsigned char>(rest_[0]);
-      rest_.remove_prefix(1);
-      v |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if ((byte & 0x80) == 0) return v;
-    }
-    ok_ = false;
-    return 0;
-  }
-  uint64_t fixed(size_t size) {
-    uint64_t v = 0;
-    if (rest_.size() < size) {
-      ok_ = false;
-      return 0;
-    }
-    std::memcpy(&v, rest_.data(), size);
-    rest_.remove_prefix(size);
-    return v;
-  }
-
-  std::string_view rest_;
-  bool ok_ = true;
-};
 
 json::value text(std::string_view s) { return json::value(json::key(s)); }
 
@@ -93,7 +30,7 @@ class Decoder {
   bool message(const Type& type, std::string_view bytes, uint64_t prefix, json::object& out, int depth) {
     if (depth > kMaxDepth) return false;
     Reader reader(bytes);
-    Raw raw;
+    Wired raw;
     while (reader.next(raw)) {
       if (raw.number > 0xffff) continue;
       uint64_t path = prefix << 16 | raw.number;
@@ -118,7 +55,7 @@ class Decoder {
     return false;
   }
 
-  bool member(const Field& field, const Raw& raw, json::object& out, int depth) {
+  bool member(const Field& field, const Wired& raw, json::object& out, int depth) {
     json::value& slot = out[json::key(field.name)];
     switch (field.shape) {
       case Shape::single:
@@ -142,7 +79,7 @@ class Decoder {
   }
 
   // Numbers may come packed.
-  bool element(const Field& field, const Raw& raw, json::array& out, int depth) {
+  bool element(const Field& field, const Wired& raw, json::array& out, int depth) {
     bool number = field.kind == FieldKind::int32 || field.kind == FieldKind::int64 || field.kind == FieldKind::boolean;
     if (number && raw.wire == Wire::bytes) {
       std::string tagged;
@@ -152,7 +89,7 @@ class Decoder {
         while (size < rest.size() && (rest[size - 1] & 0x80) != 0) ++size;
         tagged = "\x08" + std::string(rest.substr(0, size));
         Reader reader(tagged);
-        Raw inner;
+        Wired inner;
         if (!reader.next(inner) || !one(field, inner, out.emplace_back(nullptr), depth)) return false;
         rest.remove_prefix(size);
       }
@@ -161,10 +98,10 @@ class Decoder {
     return one(field, raw, out.emplace_back(nullptr), depth);
   }
 
-  bool entry(const Field& field, const Raw& raw, json::object& out, int depth) {
+  bool entry(const Field& field, const Wired& raw, json::object& out, int depth) {
     if (raw.wire != Wire::bytes) return false;
     Reader reader(raw.bytes);
-    Raw part, value;
+    Wired part, value;
     std::string_view key;
     bool has_value = false;
     while (reader.next(part)) {
@@ -185,12 +122,12 @@ class Decoder {
       return list.ok();
     }
     if (has_value) return one(field, value, slot, depth);
-    Raw empty;
+    Wired empty;
     empty.wire = field.kind == FieldKind::int32 || field.kind == FieldKind::int64 || field.kind == FieldKind::boolean ? Wire::varint : Wire::bytes;
     return one(field, empty, slot, depth);
   }
 
-  bool one(const Field& field, const Raw& raw, json::value& out, int depth) {
+  bool one(const Field& field, const Wired& raw, json::value& out, int depth) {
     bool scalar = field.kind == FieldKind::boolean || field.kind == FieldKind::int32 || field.kind == FieldKind::int64 || field.kind == FieldKind::number;
     if (!scalar && raw.wire != Wire::bytes) return false;
     if (scalar && raw.wire == Wire::bytes) return false;
@@ -215,7 +152,7 @@ class Decoder {
   }
 
   // JSON has no infinities and no NaN.
-  static bool number(const Raw& raw, json::value& out) {
+  static bool number(const Wired& raw, json::value& out) {
     double d = raw.wire == Wire::fixed32 ? std::bit_cast<float>(static_cast<uint32_t>(raw.value)) : std::bit_cast<double>(raw.value);
     out = d;
     return std::isfinite(d);
@@ -223,7 +160,7 @@ class Decoder {
 
   static bool time(std::string_view bytes, bool micro, json::value& out) {
     Reader reader(bytes);
-    Raw raw;
+    Wired raw;
     int64_t seconds = 0, nanos = 0;
     while (reader.next(raw)) (raw.number == 1 ? seconds : nanos) = static_cast<int64_t>(raw.value);
     // Finer than the text can say is cut off there too; Go's zero time is an absent one.
@@ -239,7 +176,7 @@ class Decoder {
 
   static bool quantity(std::string_view bytes, json::value& out) {
     Reader reader(bytes);
-    Raw raw;
+    Wired raw;
     out = "0";
     while (reader.next(raw))
       if (raw.number == 1) out = text(raw.bytes);
@@ -248,7 +185,7 @@ class Decoder {
 
   static bool int_or_string(std::string_view bytes, json::value& out) {
     Reader reader(bytes);
-    Raw raw;
+    Wired raw;
     int64_t kind = 0, number = 0;
     std::string_view string;
     while (reader.next(raw)) {
@@ -266,7 +203,7 @@ class Decoder {
     std::string_view name = field.type == nullptr ? std::string_view() : field.type->short_name;
     if (name.starts_with("JSONSchemaPropsOr")) return schema_or(name, bytes, out, depth);
     Reader reader(bytes);
-    Raw raw;
+    Wired raw;
     out = json::object();
     while (reader.next(raw)) {
       if (raw.number != 1 || raw.wire != Wire::bytes) continue;
@@ -280,7 +217,7 @@ class Decoder {
   bool schema_or(std::string_view name, std::string_view bytes, json::value& out, int depth) {
     const Type* schema = api::Schema::builtin().find_type("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps");
     Reader reader(bytes);
-    Raw raw;
+    Wired raw;
     json::array list;
     bool is_bool = name.ends_with("Bool"), is_array = name.ends_with("PropsOrArray");
     out = nullptr;
@@ -311,7 +248,7 @@ Result<json::value> decode_protobuf(const api::Schema& schema, std::string_view 
   auto malformed = [](std::string_view why) { return fail(Status::bad_request("the body is no Kubernetes protobuf: " + std::string(why))); };
   if (!body.starts_with(kMagic)) return fail(Status::bad_request("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
   Reader envelope(body.substr(kMagic.size()));
-  Raw raw;
+  Wired raw;
   std::string_view type_meta, content;
   while (envelope.next(raw)) {
     if (raw.number == 1) type_meta = raw.bytes;

@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <bit>
 #include <span>
 
 #include "pkg/apiserver/machinery/protobuf.h"
 #include "pkg/base/clock.h"
+#include "pkg/base/protobuf_wire.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::machinery {
@@ -13,27 +13,14 @@ using api::Field;
 using api::FieldKind;
 using api::Shape;
 using api::Type;
+using protobuf::put_bytes;
+using protobuf::put_double;
+using protobuf::put_number;
 
 constexpr std::string_view kMagic("k8s\0", 4);
 constexpr std::string_view kObjectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 constexpr std::string_view kListMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 constexpr std::string_view kSchemaProps = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
-
-void put_varint(std::string& out, uint64_t v) {
-  for (; v >= 0x80; v >>= 7) out += static_cast<char>(v | 0x80);
-  out += static_cast<char>(v);
-}
-
-void put_number(std::string& out, uint64_t field, uint64_t v) {
-  put_varint(out, field << 3);
-  put_varint(out, v);
-}
-
-void put_bytes(std::string& out, uint64_t field, std::string_view bytes) {
-  put_varint(out, field << 3 | 2);
-  put_varint(out, bytes.size());
-  out += bytes;
-}
 
 int64_t to_int(const json::value& v) {
   if (v.is_int64()) return v.get_int64();
@@ -142,7 +129,7 @@ class Encoder {
       case FieldKind::boolean: return put_number(out, number, value.is_bool() && value.get_bool() ? 1 : 0);
       case FieldKind::int32:
       case FieldKind::int64: return put_number(out, number, static_cast<uint64_t>(to_int(value)));
-      case FieldKind::number: return put_double(out, number, value);
+      case FieldKind::number: return put_double(out, number, value.is_double() ? value.get_double() : static_cast<double>(to_int(value)));
       case FieldKind::bytes: return put_bytes(out, number, base64_decode(json::get_string(&value)).value_or(""));
       case FieldKind::time:
       case FieldKind::micro_time: return put_bytes(out, number, time(value));
@@ -154,13 +141,6 @@ class Encoder {
         if (value.is_object()) put_bytes(out, number, message(*field.type, value.get_object()));
         return;
     }
-  }
-
-  static void put_double(std::string& out, uint64_t number, const json::value& value) {
-    put_varint(out, number << 3 | 1);
-    const double d = value.is_double() ? value.get_double() : static_cast<double>(to_int(value));
-    auto bits = std::bit_cast<uint64_t>(d);
-    for (int i = 0; i < 8; ++i, bits >>= 8) out += static_cast<char>(bits);
   }
 
   static std::string time(const json::value& value) {

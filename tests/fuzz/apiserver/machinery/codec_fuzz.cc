@@ -41,7 +41,7 @@ std::vector<std::string> kcube::fuzz::seeds() {
   std::vector<std::string> all{"c\xd9\xd9\xf7\xa1\x41" "a\xd6\x42\x01\x02"s, "c\xbf\x61" "a\x9f\x01\x20\xf9\x3e\0\xfa\x3f\xc0\0\0\xfb\x3f\xb9\x99\x99\x99\x99\x99\x9a\xff\xff"s, "c\x82\xc0\x54" "2020-01-01T00:00:00Z\xc1\x1a\x5e\x0b\xe1\0"s,
                                "c\x84\xf4\xf5\xf6\xf7"s, "c\x5f\x41" "a\x41" "b\xff"s, "c\x83\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x3b\x7f\xff\xff\xff\xff\xff\xff\xff\x19\x01\0"s};
   // As deep as it may be, where one level more on the way out would be too much on the way in.
-  all.push_back("c" + std::string(512, '\x81') + '\xf6');
+  all.push_back("c" + std::string(512, '\x81') + '\x80');
   // Times at their edges: Go's zero and a little after it, the last that text can say and the next, and no number at all.
   auto pod = [](const std::string& time) { return "pk8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12"s + static_cast<char>(time.size() + 6) + "\x0a"s + static_cast<char>(time.size() + 4) + "\x42"s + static_cast<char>(time.size()) + time + "\x0a\0"s; };
   for (const char* seconds : {"\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01", "\xff\x82\xd1\xff\xaf\x07", "\x80\x83\xd1\xff\xaf\x07"})
