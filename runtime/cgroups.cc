@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 
 #include "pkg/base/file.h"
+#include "pkg/base/process.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::runtime {
@@ -45,14 +47,17 @@ std::vector<std::string> children(const std::string& directory) {
   return out;
 }
 
+// A number may be another's by the time it is used: it counts when it is still a member's once its process is held.
 void kill_below(const std::string& directory, std::vector<Fd>* dying) {
   for (const auto& child : children(directory)) kill_below(child, dying);
+  std::map<pid_t, Fd> held;
+  for (pid_t pid : members(directory))
+    if (auto pidfd = process::open_pid(pid)) held.emplace(pid, std::move(*pidfd));
   for (pid_t pid : members(directory)) {
-    int fd = static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0));
-    if (fd < 0) continue;
-    Fd pidfd(fd);
-    ::syscall(424 /* pidfd_send_signal */, fd, SIGKILL, nullptr, 0);
-    if (dying) dying->push_back(std::move(pidfd));
+    auto it = held.find(pid);
+    if (it == held.end()) continue;
+    (void)process::send_signal(it->second, SIGKILL);
+    if (dying) dying->push_back(std::move(it->second));
   }
 }
 
@@ -219,11 +224,13 @@ Fd Cgroups::open_unified(const std::string& path) const {
 }
 
 void Cgroups::kill(const std::string& path) const {
+  if (path.size() < 2) return;   // everything there is: a record without a group is no reason
   if (!v2_.empty() && put(v2_ + path + "/cgroup.kill", "1")) return;
   for (const auto& directory : all_directories(path)) kill_below(directory, nullptr);
 }
 
 Result<void> Cgroups::remove(const std::string& path) const {
+  if (path.size() < 2) return {};
   if (!v2_.empty()) (void)put(v2_ + path + "/cgroup.kill", "1");
   // A group can be removed once its last process has been reaped, which is another's work and may take a moment.
   int error = 0;

@@ -12,6 +12,7 @@
 #include "net/network.h"
 #include "pkg/agent/join.h"
 #include "pkg/base/file.h"
+#include "pkg/base/last_words.h"
 #include "pkg/base/log.h"
 #include "pkg/base/process.h"
 #include "pkg/base/strings.h"
@@ -81,7 +82,8 @@ int agent(const ClusterFlags& cluster_flags, const AgentFlags& flags, const RunF
   if (auto opened = log::open(run.log_file, run.debug ? log::Level::debug : log::Level::info); !opened) return report(opened.error());
   if (::geteuid() != 0) return report(Status(403, "KC_NOT_ROOT", "containers need root on this machine: try `sudo kcube agent`"));
   process::raise_file_limit();
-  SignalWaiter signals({SIGTERM, SIGINT, SIGUSR2});
+  install_last_words();
+  SignalWaiter signals({SIGTERM, SIGINT, SIGHUP, SIGUSR2});
   auto cluster = find_cluster(cluster_flags, false);
   if (!cluster) return report(cluster.error());
   auto token = read_token(flags);

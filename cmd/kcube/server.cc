@@ -7,6 +7,7 @@
 #include "cmd/kcube/signals.h"
 #include "cmd/kcube/verbs.h"
 #include "pkg/base/file.h"
+#include "pkg/base/last_words.h"
 #include "pkg/base/log.h"
 #include "pkg/base/process.h"
 
@@ -44,7 +45,8 @@ int server(const ClusterFlags& cluster_flags, const ServerFlags& flags, const Ru
   if (auto opened = log::open(run.log_file, run.debug ? log::Level::debug : log::Level::info); !opened) return refuse(opened.error());
   if (::geteuid() != 0) return refuse(Status(403, "KC_NOT_ROOT", "containers need root on this machine: try `sudo kcube`"));
   process::raise_file_limit();
-  SignalWaiter signals({SIGTERM, SIGINT, SIGUSR2});
+  install_last_words();
+  SignalWaiter signals({SIGTERM, SIGINT, SIGHUP, SIGUSR2});
   auto cluster = find_cluster(cluster_flags, true);
   if (!cluster) return refuse(cluster.error());
   auto options = server_options(*cluster, flags);
