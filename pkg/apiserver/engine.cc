@@ -257,8 +257,7 @@ Result<void> Engine::settle(Call& call, json::value& object, const json::value* 
     metadata_of(o)["generation"] = json::get_int(*old, {"metadata", "generation"}) + 1;
   auto causes = machinery::validate_metadata(*r.main, object, old);
   for (Cause& cause : broken_rules(call, r.subresource() == "scale" || main ? *r.stored : *r.info, object, old)) causes.push_back(std::move(cause));
-  if (r.strategy->validate != nullptr)
-    for (Cause& cause : r.strategy->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
+  if (r.strategy->validate != nullptr) r.strategy->validate(object, old, write, causes);
   if (r.custom != nullptr)
     for (Cause& cause : r.custom->validate(object, old, r.subresource())) causes.push_back(std::move(cause));
   if (!causes.empty()) call.warnings.resize(warned);

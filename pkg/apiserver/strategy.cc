@@ -14,7 +14,7 @@ constexpr Strategy kEndpointSlice{.has_generation = true, .generation_by_labels 
 // metadata is none of the status's business.
 constexpr Strategy kStatusAlone{.has_status = true, .metadata_by_status = false};
 constexpr Strategy kStatusAloneAndGeneration{.has_status = true, .has_generation = true, .metadata_by_status = false};
-constexpr Strategy kClaim{.has_status = true, .metadata_by_status = false, .returns_deleted = true};
+constexpr Strategy kVolumeAttachment{.has_status = true, .metadata_by_status = false, .returns_deleted = true};
 constexpr Strategy kDevices{.has_generation = true, .returns_deleted = true};
 constexpr Strategy kWorkload{.has_status = true, .has_generation = true};
 constexpr Strategy kReplicationController{.has_status = true, .has_generation = true, .orphans_by_default = true};
@@ -73,8 +73,8 @@ constexpr Row kRows[] = {
     {"rbac.authorization.k8s.io", "rolebindings", &kRoleBindingStrategy},
     {"rbac.authorization.k8s.io", "clusterroles", &kRoleStrategy},
     {"rbac.authorization.k8s.io", "clusterrolebindings", &kRoleBindingStrategy},
-    {"resource.k8s.io", "resourceclaims", &kClaim},
-    {"resource.k8s.io", "resourceclaimtemplates", &kReturnsDeleted},
+    {"resource.k8s.io", "resourceclaims", &kResourceClaimStrategy},
+    {"resource.k8s.io", "resourceclaimtemplates", &kResourceClaimTemplateStrategy},
     {"resource.k8s.io", "deviceclasses", &kDevices},
     {"resource.k8s.io", "resourceslices", &kDevices},
     {"scheduling.k8s.io", "priorityclasses", &kGeneration},
@@ -82,7 +82,7 @@ constexpr Row kRows[] = {
     {"storage.k8s.io", "csidrivers", &kReturnsDeleted},
     {"storage.k8s.io", "csinodes", &kReturnsDeleted},
     {"storage.k8s.io", "volumeattributesclasses", &kReturnsDeleted},
-    {"storage.k8s.io", "volumeattachments", &kClaim},
+    {"storage.k8s.io", "volumeattachments", &kVolumeAttachment},
     {"node.k8s.io", "runtimeclasses", &kCreatesOnUpdate},
 };
 

@@ -40,8 +40,8 @@ struct Strategy {
   Result<void> (*prepare_update)(json::object& object, const json::object& old, Write& write) = nullptr;
   // By subresource `write.call.resource->subresource()` other than status and scale: `object` holds what the caller sent.
   Result<void> (*prepare_subresource)(json::object& object, const json::object& old, Write& write) = nullptr;
-  // Rules beyond machinery::validate().
-  std::vector<Cause> (*validate)(const json::value& object, const json::value* old, std::string_view subresource) = nullptr;
+  // Rules beyond machinery::validate(): adds to `causes`, which has what those found, in the order they are told in.
+  void (*validate)(const json::value& object, const json::value* old, Write& write, std::vector<Cause>& causes) = nullptr;
   // When the write was refused or failed after prepare_create or prepare_update: gives back what they took.
   void (*abandon)(const json::object& object, const json::object* old, Write& write) = nullptr;
   // When an object that stays for its finalizers or its grace is first deleted: what else changes with that.
@@ -58,7 +58,7 @@ bool needs_version(const api::ResourceInfo& stored);
 extern const Strategy kPodStrategy, kServiceStrategy, kNamespaceStrategy, kNodeStrategy, kSecretStrategy, kCsrStrategy,
     kPersistentVolumeStrategy, kPersistentVolumeClaimStrategy, kIngressStrategy, kEventStrategy, kJobStrategy,
     kApiServiceStrategy, kCrdStrategy, kDaemonSetStrategy, kRoleStrategy, kRoleBindingStrategy,
-    kLimitRangeStrategy;
+    kLimitRangeStrategy, kResourceClaimStrategy, kResourceClaimTemplateStrategy;
 
 // For strategies: `object`'s member becomes what `old` has there, or goes.
 void keep_member(json::object& object, const json::object& old, std::string_view name);

@@ -3,6 +3,7 @@
 #include "pkg/apiserver/machinery/validation_devices.h"
 #include "pkg/apiserver/machinery/validation_pod.h"
 #include "pkg/apiserver/machinery/validation_rules.h"
+#include "pkg/base/semver.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::machinery {
@@ -53,6 +54,7 @@ void validate_attribute(const Cursor& attribute) {
     else attribute.invalid("exactly one value must be specified");
     return;
   }
+  if (Cursor version = attribute["version"]; version.present() && !is_semver(version.text())) version.invalid("must be a string compatible with semver.org spec 2.0.0");
   for (std::string_view member : {"string", "version"})
     if (attribute[member].text().size() > kMaxValue) attribute[member].too_long(kMaxValue);
 }

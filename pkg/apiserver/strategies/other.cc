@@ -33,12 +33,12 @@ Result<void> finalize_namespace(json::object& object, const json::object& old, W
   return {};
 }
 
-std::vector<Cause> validate_namespace(const json::value& object, const json::value* old, std::string_view subresource) {
-  if (old == nullptr || subresource != "status") return {};
+void validate_namespace(const json::value& object, const json::value* old, Write& write, std::vector<Cause>& causes) {
+  if (old == nullptr || write.call.resource->subresource() != "status") return;
   const bool deleted = json::at(&object, {"metadata", "deletionTimestamp"}) != nullptr;
   std::string_view phase = json::get_string(object, {"status", "phase"});
-  if (phase == (deleted ? "Terminating" : "Active")) return {};
-  return {api::field_invalid("status.Phase", json::value(json::key(phase)), deleted ? "may only be 'Terminating' if `deletionTimestamp` is not empty" : "may only be 'Active' if `deletionTimestamp` is empty")};
+  if (phase == (deleted ? "Terminating" : "Active")) return;
+  causes.push_back(api::field_invalid("status.Phase", json::value(json::key(phase)), deleted ? "may only be 'Terminating' if `deletionTimestamp` is not empty" : "may only be 'Active' if `deletionTimestamp` is empty"));
 }
 
 // stringData is for writing only: it becomes data.
@@ -230,6 +230,10 @@ Result<void> update_crd(json::object& object, const json::object&, Write&) {
 }
 
 // Its objects go before it does.
+void validate_crd(const json::value& definition, const json::value* old, Write& write, std::vector<Cause>& causes) {
+  for (Cause& cause : extension::validate_definition(definition, old, write.call.resource->subresource())) causes.push_back(std::move(cause));
+}
+
 void mark_crd_deleted(json::object& object, Write& write) {
   json::array& finalizers = json::ensure_array(json::ensure_object(object, "metadata"), "finalizers");
   const json::value ours("customresourcecleanup.apiextensions.k8s.io");
@@ -257,6 +261,6 @@ const Strategy kEventStrategy{.creates_on_update = true, .collects_garbage = fal
 const Strategy kLimitRangeStrategy{.creates_on_update = true, .prepare_create = create_limit_range};
 const Strategy kJobStrategy{.has_status = true, .has_generation = true, .orphans_by_default = true, .warns_of_orphans = true, .prepare_create = create_job};
 const Strategy kApiServiceStrategy{.has_status = true, .metadata_by_status = false, .prepare_create = create_api_service};
-const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .normalize = default_crd, .prepare_create = create_crd, .prepare_update = update_crd, .validate = extension::validate_definition, .mark_deleted = mark_crd_deleted};
+const Strategy kCrdStrategy{.has_status = true, .has_generation = true, .normalize = default_crd, .prepare_create = create_crd, .prepare_update = update_crd, .validate = validate_crd, .mark_deleted = mark_crd_deleted};
 
 }  // namespace kcube::apiserver

@@ -1,7 +1,11 @@
-// Bodies in protobuf and in CBOR: what is read is the same after it was written and read again. The first byte says which.
+// Bodies in protobuf, CBOR and YAML: what is read is the same after it was written and read again. The first byte says which.
+#include <algorithm>
+
+#include "pkg/api/yaml.h"
 #include "pkg/apiserver/machinery/cbor.h"
 #include "pkg/apiserver/machinery/decode.h"
 #include "pkg/apiserver/machinery/protobuf.h"
+#include "pkg/apiserver/machinery/yaml_text.h"
 #include "tests/fuzz/apiserver/machinery/objects.h"
 
 using namespace kcube;
@@ -34,12 +38,30 @@ void cbor(std::string_view input) {
   require(typed.has_value() && machinery::check_types(std::move(*typed), *resource->type, machinery::FieldValidation::warn).has_value());
 }
 
+int depth(const json::value& value) {
+  int deepest = 0;
+  if (value.is_object())
+    for (const auto& m : value.get_object()) deepest = std::max(deepest, depth(m.value()));
+  if (value.is_array())
+    for (const json::value& v : value.get_array()) deepest = std::max(deepest, depth(v));
+  return deepest + 1;
+}
+
+// Bodies of JSON that are answered in YAML. Those nested deeper than YAML is read are left out.
+void yaml(std::string_view input) {
+  auto value = json::parse(input);
+  if (!value || depth(*value) > 80) return;
+  auto again = api::parse_yaml(machinery::yaml_text(*value));
+  require(again && *again == *value);
+}
+
 }  // namespace
 
 std::vector<std::string> kcube::fuzz::seeds() {
   using namespace std::string_literals;
   std::vector<std::string> all{"c\xd9\xd9\xf7\xa1\x41" "a\xd6\x42\x01\x02"s, "c\xbf\x61" "a\x9f\x01\x20\xf9\x3e\0\xfa\x3f\xc0\0\0\xfb\x3f\xb9\x99\x99\x99\x99\x99\x9a\xff\xff"s, "c\x82\xc0\x54" "2020-01-01T00:00:00Z\xc1\x1a\x5e\x0b\xe1\0"s,
                                "c\x84\xf4\xf5\xf6\xf7"s, "c\x5f\x41" "a\x41" "b\xff"s, "c\x83\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x3b\x7f\xff\xff\xff\xff\xff\xff\xff\x19\x01\0"s};
+  all.push_back(R"(y{"a":["","~"," x","x ","- a","a: b","a #b","#","1","1.5","0x1f","1:30","2020-01-01",".inf","y","|","a\nb","a\n","\n","a\n\n"," a\nb","\t","\r\u0085\u2028","'","\"",1.5,1e300,-0.0,true,null,{},[]]})");
   // As deep as it may be, where one level more on the way out would be too much on the way in.
   all.push_back("c" + std::string(512, '\x81') + '\x80');
   // Times at their edges: Go's zero and a little after it, the last that text can say and the next, and no number at all.
@@ -48,6 +70,7 @@ std::vector<std::string> kcube::fuzz::seeds() {
     for (const std::string& nanos : {""s, "\x10\x01"s, "\x10\xe8\x07"s}) all.push_back(pod("\x08"s + seconds + nanos));
   for (const Sample& sample : samples()) {
     auto value = *json::parse(sample.text);
+    all.push_back("y" + sample.text);
     all.push_back("c" + machinery::encode_cbor(value, sample.resource->type));
     all.push_back("p" + machinery::encode_protobuf(*sample.resource->type, value));
   }
@@ -59,5 +82,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   if (input.empty()) return 0;
   if (input[0] == 'c') cbor(input.substr(1));
   if (input[0] == 'p') protobuf(input.substr(1));
+  if (input[0] == 'y') yaml(input.substr(1));
   return 0;
 }
