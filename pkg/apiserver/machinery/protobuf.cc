@@ -23,7 +23,9 @@ constexpr int kMaxDepth = 200;
 // Of years 0000 to 9999, which RFC 3339 can write; and of the first second of year 1.
 constexpr int64_t kFirstTime = -62167219200, kLastTime = 253402300799, kZeroTime = -62135596800;
 
-json::value text(std::string_view s) { return json::value(json::key(s)); }
+// What is no UTF-8 would be no JSON either.
+std::string clean(std::string_view s) { return is_utf8(s) ? std::string(s) : made_utf8(s); }
+json::value text(std::string_view s) { return json::value(json::key(clean(s))); }
 
 class Decoder {
  public:
@@ -111,7 +113,7 @@ class Decoder {
       has_value = true;
     }
     if (!reader.ok()) return false;
-    json::value& slot = out[json::key(key)];
+    json::value& slot = out[json::key(clean(key))];
     if (field.shape == Shape::map_of_list) {
       // A message of its own there: {items = 1}.
       json::array items;
@@ -257,7 +259,7 @@ Result<json::value> decode_protobuf(const api::Schema& schema, std::string_view 
   if (!envelope.ok()) return malformed("the envelope is cut off");
   std::string api_version, kind;
   Reader meta(type_meta);
-  while (meta.next(raw)) (raw.number == 1 ? api_version : kind) = raw.bytes;
+  while (meta.next(raw)) (raw.number == 1 ? api_version : kind) = clean(raw.bytes);
   size_t slash = api_version.find('/');
   std::string group = slash == std::string::npos ? "" : api_version.substr(0, slash);
   std::string version = slash == std::string::npos ? api_version : api_version.substr(slash + 1);

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstdio>
 #include <map>
 
 #include "pkg/api/yaml.h"
-#include "pkg/base/go_quoted.h"
 #include "pkg/base/strings.h"
 
 namespace kcube::machinery {
@@ -15,7 +15,51 @@ namespace {
 // A line is broken at the first space behind this column.
 constexpr size_t kBestWidth = 80;
 
-bool is_control(unsigned char c) { return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f; }
+// What is never written as it is: controls but for line feed and tab, other line ends, byte order marks, and everything
+// beyond the first plane, as the original's writer has it. Its bytes at the start of `text`, which is UTF-8, or 0.
+size_t unseen(std::string_view text) {
+  const auto c = static_cast<unsigned char>(text[0]);
+  if (c < 0x20) return c != '\n' && c != '\t';
+  if (c < 0x7f) return 0;
+  if (c == 0x7f) return 1;
+  const size_t size = utf8_length(text);
+  if (size == 4) return size;
+  const std::string_view one = text.substr(0, size);
+  const bool c1 = size == 2 && one < "\u00a0";
+  return c1 || one == "\u2028" || one == "\u2029" || one == "\ufeff" || one == "\ufffe" || one == "\uffff" ? size : 0;
+}
+
+bool has_unseen(std::string_view text) {
+  for (size_t i = 0; i < text.size(); ++i)
+    if (unseen(text.substr(i)) != 0) return true;
+  return false;
+}
+
+// A character of double quotes that stands behind a backslash there.
+std::string escaped(std::string_view one) {
+  switch (one[0]) {
+    case '\0': return "\\0";
+    case '\a': return "\\a";
+    case '\b': return "\\b";
+    case '\t': return "\\t";
+    case '\n': return "\\n";
+    case '\v': return "\\v";
+    case '\f': return "\\f";
+    case '\r': return "\\r";
+    case 0x1b: return "\\e";
+    case '"': return "\\\"";
+    case '\\': return "\\\\";
+  }
+  if (one == "\u0085") return "\\N";
+  if (one == "\u2028") return "\\L";
+  if (one == "\u2029") return "\\P";
+  const auto first = static_cast<unsigned char>(one[0]);
+  uint32_t code = one.size() == 1 ? first : first & (0x7f >> one.size());
+  for (char c : one.substr(1)) code = code << 6 | (static_cast<unsigned char>(c) & 0x3f);
+  char out[16];
+  std::snprintf(out, sizeof out, code <= 0xff ? "\\x%02X" : code <= 0xffff ? "\\u%04X" : "\\U%08X", code);
+  return out;
+}
 
 // What would be read as something else than a string when it stood there without quotes.
 bool reads_otherwise(const std::string& text) {
@@ -112,14 +156,38 @@ class Writer {
   // `long_lines`: not a key, which stays on its line.
   void string(std::string_view text, size_t depth, bool long_lines) {
     const std::string copy(text);
-    if (std::ranges::any_of(copy, [](char c) { return is_control(static_cast<unsigned char>(c)); }) || !is_utf8(text)) return put(go_quoted(text));
-    if (reads_otherwise(copy)) return put(go_quoted(text));
-    if (text.find('\n') != std::string_view::npos) return long_lines && literal_fits(text) ? literal(text, depth) : put(go_quoted(text));
-    if (text.find('\t') != std::string_view::npos) return put(go_quoted(text));
+    if (has_unseen(text) || reads_otherwise(copy)) return quoted(text, depth, long_lines);
+    if (text.find('\n') != std::string_view::npos) return long_lines && literal_fits(text) ? literal(text, depth) : quoted(text, depth, long_lines);
+    if (text.find('\t') != std::string_view::npos) return quoted(text, depth, long_lines);
     const bool quotes = !is_plain(text);
     folded(quotes ? "'" + replace_all(copy, "'", "''") + "'" : copy, depth, long_lines);
   }
   static bool literal_fits(std::string_view text) { return text.find(" \n") == std::string_view::npos && !text.ends_with(' ') && text.find('\t') == std::string_view::npos; }
+
+  void quoted(std::string_view text, size_t depth, bool long_lines) {
+    put("\"");
+    bool behind_space = false;
+    for (size_t i = 0; i < text.size(); ++i) {
+      const size_t size = unseen(text.substr(i));
+      const bool last = i + 1 >= text.size();
+      if (size != 0 || text[i] == '\n' || text[i] == '\t' || text[i] == '"' || text[i] == '\\') {
+        put(escaped(text.substr(i, std::max<size_t>(size, 1))));
+        i += std::max<size_t>(size, 1) - 1;
+      } else if (text[i] == ' ' && long_lines && !behind_space && column_ > kBestWidth && i > 0 && !last) {
+        // A space that follows would be taken for indentation.
+        out_ += '\n';
+        indent(depth);
+        if (text[i + 1] == ' ') put("\\");
+        behind_space = true;
+        continue;
+      } else {
+        out_ += text[i];
+        if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) ++column_;
+      }
+      behind_space = text[i] == ' ';
+    }
+    put("\"");
+  }
 
   void folded(std::string_view text, size_t depth, bool long_lines) {
     for (size_t i = 0; i < text.size(); ++i) {

@@ -73,6 +73,14 @@ TEST(ProtobufNumbers, AreRefusedWhereJsonHasNone) {
     EXPECT_FALSE(decode_protobuf(api::Schema::builtin(), encode_protobuf(type, definition(none))));
 }
 
+TEST(ProtobufStrings, AreMadeUtf8) {
+  const api::Type& type = *api::Schema::builtin().find_kind("", "v1", "ConfigMap");
+  const json::value sent{{"kind", "ConfigMap"}, {"apiVersion", "v1"}, {"data", {{"a", "x\xff"}, {"\xc3", "b"}}}};
+  auto back = decode_protobuf(api::Schema::builtin(), encode_protobuf(type, sent));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->at("data"), (json::value{{"a", "x\ufffd"}, {"\ufffd", "b"}}));
+}
+
 TEST(ProtobufList, HasItsItems) {
   const api::Type& type = *api::Schema::builtin().find_kind("", "v1", "ConfigMap");
   ProtobufList list({{"resourceVersion", "7"}});

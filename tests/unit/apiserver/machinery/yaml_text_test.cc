@@ -20,6 +20,21 @@ TEST(YamlText, QuotesWhatWouldBeReadOtherwise) {
             "- \"true\"\n- \"1\"\n- \"1e3\"\n- \"0x1\"\n- \"2020-01-01\"\n- \"~\"\n- \"y\"\n- \"\"\n- 'a: b'\n- it's\n- '- a'\n- '#a'\n- 'a #b'\n- 'a:'\n");
 }
 
+// As sigs.k8s.io/yaml has them.
+TEST(YamlText, EscapesWhatIsNotSeen) {
+  EXPECT_EQ(text_of(R"(["a\u0085b","a\rb","\u007f","\u0001\u001b\u001f\u0007\b\u000b\f\u0000","\t\"q\\","\u0080\u009f é","\ud83d\ude00","\ufeffa","日本"])"),
+            "- \"a\\Nb\"\n- \"a\\rb\"\n- \"\\x7F\"\n- \"\\x01\\e\\x1F\\a\\b\\v\\f\\0\"\n- \"\\t\\\"q\\\\\"\n- \"\\x80\\x9F é\"\n- \"\\U0001F600\"\n- \"\\uFEFFa\"\n- 日本\n");
+}
+
+TEST(YamlText, BreaksLongLinesInQuotes) {
+  std::string words;
+  for (int i = 0; i < 20; ++i) words += "word \xf0\x9f\x98\x80 ";
+  const std::string line = "word \\U0001F600 word \\U0001F600 word \\U0001F600 word \\U0001F600 word \\U0001F600";
+  EXPECT_EQ(yaml_text(json::object{{"k", words}}), "k: \"" + line + "\n  " + line + "\n  " + line + "\n  " + line + " \"\n");
+  const json::value spaces = json::object{{"k", "\t" + std::string(100, 'a') + "   " + std::string(100, 'b') + "  "}};
+  EXPECT_EQ(*api::parse_yaml(yaml_text(spaces)), spaces);
+}
+
 TEST(YamlText, IsReadAsWhatItWas) {
   for (const char* text : {R"({"a":"one\ntwo\n","b":"one\ntwo","c":"\n","d":"x\n\n","e":" x\ny","f":"\t","g":"\u0001","h":"trailing \nspace"})", R"({"long":"one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen","k":{"a b: c":1.5,"-":-3}})",
                            R"([[["x"],[]],{"a":[{"b":[1]}]}])", R"({"u":"\u00e9","v":"a\\b \"c\"","w":"'"})"}) {
@@ -32,7 +47,7 @@ TEST(YamlText, IsReadAsWhatItWas) {
 }
 
 TEST(YamlText, IsReadAsWhatItWasWhateverTheText) {
-  constexpr std::string_view kCharacters = " \n\t:-?#'\"{}[],&*!|>%@`~=<.+_0123456789aeoxyntfNTYrul\\/";
+  constexpr std::string_view kCharacters = "\r \n\t:-?#'\"{}[],&*!|>%@`~=<.+_0123456789aeoxyntfNTYrul\\/";
   std::mt19937 random(1);
   for (int i = 0; i < 20000; ++i) {
     std::string text;
