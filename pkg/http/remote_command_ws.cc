@@ -65,9 +65,10 @@ class WebSocketCommand final : public RemoteCommand {
  public:
   WebSocketCommand(std::unique_ptr<Tunnel> tunnel, const Protocol& protocol, const RemoteCommandOptions& options)
       : socket_(std::move(tunnel)), protocol_(protocol), options_(options) {
-    // An empty piece tells browsers that the command is connected.
+    // An empty piece tells browsers that the command is connected. kubectl, which speaks v5, asks nothing of the kind; until
+    // 1.33 it read before it had made its streams, and complained on standard error of a piece that was faster.
     Channel& first = options_.stdout ? stdout_ : options_.stderr ? stderr_ : error_;
-    (void)first.write({});
+    if (!protocol_.close_signal) (void)first.write({});
     reader_ = std::thread([this] { run(); });
   }
   ~WebSocketCommand() override {

@@ -80,7 +80,6 @@ TEST_F(Streams, WebSocketV5EndsInputWithTheCloseSignal) {
   ASSERT_TRUE(client.ok()) << client.error().message();
   EXPECT_EQ(client.header("Sec-WebSocket-Protocol"), "v5.channel.k8s.io");
   EXPECT_EQ(client.header("Sec-WebSocket-Accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-  EXPECT_EQ(client.frame(), std::pair(2, std::string("\x01")));
   client.send(websocket_frame(0x02, std::string("\0hel", 4)));  // fragments,
   client.send(websocket_frame(0x89, "ping"));                   // a ping between them
   client.send(websocket_frame(0x80, "lo"));
@@ -128,7 +127,6 @@ TEST_F(Streams, ClosesWebSocketsThatBreakTheProtocol) {
                     Case{websocket_frame(0x09, "x"), "\x03\xea"},
                     Case{std::string("\x82\xff\0\0\0\0\x7f\0\0\0\1\2\3\4", 14), "\x03\xf1"}}) {
     auto client = websocket(kCat, "v5.channel.k8s.io");
-    client.frame();
     client.send(bad.bytes);
     auto [opcode, payload] = client.frame();
     EXPECT_EQ(opcode, 8);
