@@ -214,6 +214,7 @@ case_a_port_in_use_is_named() {
   sleep 0.3
   refused KC_PORT_IN_USE here up
   kill $squatter
+  nothing_is_left
   here down --purge >/dev/null
   nothing_is_left
 }
