@@ -89,8 +89,21 @@ json::value plain(const std::string& text) {
   return json::value(json::key(text));   // braces would make an array
 }
 
+// yaml-cpp has "\N" and "\_" as the bytes 0x85 and 0xa0 alone. The document is UTF-8, so that such bytes are these.
+std::string text_of(const YAML::Node& node) {
+  if (is_utf8(node.Scalar())) return node.Scalar();
+  std::string out;
+  for (std::string_view rest = node.Scalar(); !rest.empty();) {
+    const size_t whole = utf8_length(rest), size = std::max<size_t>(whole, 1);
+    if (whole == 0 && (rest[0] == '\x85' || rest[0] == '\xa0')) out += '\xc2';
+    out += rest.substr(0, size);
+    rest.remove_prefix(size);
+  }
+  return made_utf8(out);
+}
+
 Result<json::value> scalar(const YAML::Node& node) {
-  const std::string& text = node.Scalar();
+  const std::string text = text_of(node);
   const std::string& tag = node.Tag();
   constexpr std::string_view kInfinite[] = {".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"}, kNan[] = {".nan", ".NaN", ".NAN"};
   if (tag == "tag:yaml.org,2002:binary") {
@@ -171,7 +184,7 @@ class Converter {
     std::set<std::string> own;   // without what is merged, which may be overwritten
     for (const auto& member : node) {
       if (!member.first.IsScalar()) return fail(Status::bad_request("yaml: line " + std::to_string(member.first.Mark().line + 1) + ": invalid map key"));
-      const std::string& name = member.first.Scalar();
+      const std::string name = text_of(member.first);
       auto v = convert(member.second, depth + 1);
       if (!v) return v;
       if (name == "<<" && member.first.Tag() != "!") {

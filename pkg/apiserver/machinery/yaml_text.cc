@@ -14,6 +14,8 @@ namespace {
 
 // A line is broken at the first space behind this column.
 constexpr size_t kBestWidth = 80;
+// Longer keys stand behind a question mark: readers look for a key's colon in 1024 characters only.
+constexpr size_t kLongestKey = 128;
 
 // What is never written as it is: controls but for line feed and tab, other line ends, byte order marks, and everything
 // beyond the first plane, as the original's writer has it. Its bytes at the start of `text`, which is UTF-8, or 0.
@@ -113,10 +115,22 @@ class Writer {
     for (const auto& [name, v] : members) {
       if (!begun) indent(depth);
       begun = false;
+      if (name.size() > kLongestKey) {
+        long_member(name, *v, depth);
+        continue;
+      }
       string(name, depth, false);
       put(":");
       member(*v, depth);
     }
+  }
+  void long_member(std::string_view name, const json::value& v, size_t depth) {
+    put("? ");
+    string(name, depth + 1, true);
+    out_ += '\n';
+    indent(depth);
+    put(": ");
+    item(v, depth + 1);
   }
   void member(const json::value& v, size_t depth) {
     if (!is_block(v)) {
@@ -129,17 +143,18 @@ class Writer {
     block(v, v.is_array() ? depth : depth + 1, false);
   }
   void list(const json::array& items, size_t depth, bool begun) {
-    for (const json::value& item : items) {
+    for (const json::value& one : items) {
       if (!begun) indent(depth);
       begun = false;
       put("- ");
-      if (is_block(item)) {
-        block(item, depth + 1, true);
-        continue;
-      }
-      scalar(item, depth + 1);
-      out_ += '\n';
+      item(one, depth + 1);
     }
+  }
+  // Behind a mark on its line.
+  void item(const json::value& v, size_t depth) {
+    if (is_block(v)) return block(v, depth, true);
+    scalar(v, depth);
+    out_ += '\n';
   }
 
   void scalar(const json::value& v, size_t depth) {

@@ -11,6 +11,11 @@ TEST(Yaml, TypesScalarsAsKubernetesDoes) {
   EXPECT_EQ(json::serialize(*v), R"({"a":1,"b":"1","c":true,"d":true,"e":1.5E0,"f":null,"g":420,"h":"2026-01-01","i":"x\ny\n","j":[1,"two"]})");
 }
 
+TEST(Yaml, ReadsEscapes) {
+  EXPECT_EQ(json::serialize(*parse_yaml(R"({"\N k": "\x41\u00e9\U0001F600 a\Nb\_c\Ld\Pe\e\/é"})")),
+            "{\"\u0085 k\":\"A\u00e9\U0001F600 a\u0085b\u00a0c\u2028d\u2029e\\u001b/é\"}");
+}
+
 TEST(Yaml, ReadsSeveralDocuments) {
   auto all = parse_documents("---\na: 1\n---\n---\nb: 2\n");
   ASSERT_TRUE(all);

@@ -35,6 +35,15 @@ TEST(YamlText, BreaksLongLinesInQuotes) {
   EXPECT_EQ(*api::parse_yaml(yaml_text(spaces)), spaces);
 }
 
+TEST(YamlText, PutsLongKeysBehindAQuestionMark) {
+  const std::string name(130, 'k'), longer(2000, 'k');
+  EXPECT_EQ(yaml_text(json::object{{name, 1}}), "? " + name + "\n: 1\n");
+  EXPECT_EQ(yaml_text(json::object{{name, json::object{{"a", 1}, {"b", json::array{1, 2}}}}}), "? " + name + "\n: a: 1\n  b:\n  - 1\n  - 2\n");
+  EXPECT_EQ(yaml_text(json::object{{name, json::array{1, 2}}}), "? " + name + "\n: - 1\n  - 2\n");
+  const json::value object = json::object{{"m", json::object{{longer, json::object{{longer, "x"}}}}}};
+  EXPECT_EQ(*api::parse_yaml(yaml_text(object)), object);
+}
+
 TEST(YamlText, IsReadAsWhatItWas) {
   for (const char* text : {R"({"a":"one\ntwo\n","b":"one\ntwo","c":"\n","d":"x\n\n","e":" x\ny","f":"\t","g":"\u0001","h":"trailing \nspace"})", R"({"long":"one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen","k":{"a b: c":1.5,"-":-3}})",
                            R"([[["x"],[]],{"a":[{"b":[1]}]}])", R"({"u":"\u00e9","v":"a\\b \"c\"","w":"'"})"}) {
