@@ -71,7 +71,7 @@ bool reads_otherwise(const std::string& text) {
   const char first = text[0];
   const bool digit = first >= '0' && first <= '9';
   const bool sign = first == '+' || first == '-';
-  if (!digit && first != '.' && !(sign && text.size() > 1 && (std::isdigit(static_cast<unsigned char>(text[1])) || text[1] == '.'))) return false;
+  if (!digit && first != '.' && !(sign && text.size() > 1 && (std::isdigit(static_cast<unsigned char>(text[1])) || text[1] == '.' || text[1] == '_'))) return false;
   // Dates are times; numbers have bases, underscores and parts of sixty.
   if (digit && text.size() >= 8 && text.find('-') == 4) return true;
   if (digit && text.find(':') != std::string::npos && text.find_first_not_of("0123456789_:.") == std::string::npos) return true;

@@ -16,8 +16,8 @@ TEST(YamlText, WritesBlocksByNameAndListsBesideTheirKey) {
 }
 
 TEST(YamlText, QuotesWhatWouldBeReadOtherwise) {
-  EXPECT_EQ(text_of(R"(["true","1","1e3","0x1","2020-01-01","~","y","", "a: b","it's","- a","#a","a #b","a:"])"),
-            "- \"true\"\n- \"1\"\n- \"1e3\"\n- \"0x1\"\n- \"2020-01-01\"\n- \"~\"\n- \"y\"\n- \"\"\n- 'a: b'\n- it's\n- '- a'\n- '#a'\n- 'a #b'\n- 'a:'\n");
+  EXPECT_EQ(text_of(R"(["true","1","1e3","0x1","2020-01-01","+_028","~","y","", "a: b","it's","- a","#a","a #b","a:"])"),
+            "- \"true\"\n- \"1\"\n- \"1e3\"\n- \"0x1\"\n- \"2020-01-01\"\n- \"+_028\"\n- \"~\"\n- \"y\"\n- \"\"\n- 'a: b'\n- it's\n- '- a'\n- '#a'\n- 'a #b'\n- 'a:'\n");
 }
 
 // As sigs.k8s.io/yaml has them.
