@@ -98,6 +98,7 @@ int agent(const ClusterFlags& cluster_flags, const AgentFlags& flags, const RunF
   for (const std::string& label : flags.labels) options.labels.insert(split_pair(label));
   options.taints = flags.taints;
   options.bundled_images = bundled_images();
+  RunDirectory run_directory(cluster->run_dir);
   for (const std::string& directory : {cluster->run_dir, options.data_dir})
     if (auto made = file::make_dirs(directory, 0711); !made) return report(made.error());
   auto lock = file::lock(options.data_dir + "/lock");

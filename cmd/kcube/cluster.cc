@@ -237,6 +237,8 @@ std::pair<std::string, std::string> split_pair(const std::string& text) {
   return {text.substr(0, equal), equal == std::string::npos ? "" : text.substr(equal + 1)};
 }
 
+RunDirectory::~RunDirectory() { (void)::rmdir(path_.c_str()); }
+
 int report(const Status& status) {
   std::string id = status.reason().starts_with("KC_") ? status.reason() + ": " : "";
   std::fprintf(stderr, "kcube: %s%s\n", id.c_str(), status.message().c_str());

@@ -80,6 +80,19 @@ std::string host_name();
 // Splits "key=value".
 std::pair<std::string, std::string> split_pair(const std::string& text);
 
+// A process's claim on its cluster's run directory: at the end it goes, unless something of ours or of another is in it.
+// A server or agent that never came up leaves nothing behind.
+class RunDirectory {
+ public:
+  explicit RunDirectory(std::string path) : path_(std::move(path)) {}
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+  ~RunDirectory();
+
+ private:
+  const std::string path_;
+};
+
 // The one-line error and its exit code: what went wrong and what to type.
 int report(const Status& status);
 

@@ -51,24 +51,20 @@ int server(const ClusterFlags& cluster_flags, const ServerFlags& flags, const Ru
   if (!cluster) return refuse(cluster.error());
   auto options = server_options(*cluster, flags);
   if (!options) return refuse(options.error());
+  RunDirectory run_directory(cluster->run_dir);
   if (auto made = file::make_dirs(cluster->run_dir, 0711); !made) return refuse(made.error());
-  // A server that never came up leaves nothing; a folder with something in it is another's.
-  auto withdraw = [&](const Status& status) {
-    (void)::rmdir(cluster->run_dir.c_str());
-    return refuse(status);
-  };
   options->node.bundled_images = bundled_images();
   options->progress = [&](std::string_view step) {
     progress.say("step", step);
     log::info("server", "started", {{"step", step}});
   };
   auto server = server::Server::create(std::move(*options), RealClock::instance());
-  if (!server) return withdraw(server.error());
-  if (auto written = write_pid_file(cluster->pid_file(), ::getpid()); !written) return withdraw(written.error());
+  if (!server) return refuse(server.error());
+  if (auto written = write_pid_file(cluster->pid_file(), ::getpid()); !written) return refuse(written.error());
   if (auto started = (*server)->start(); !started) {
     (*server)->stop();
     (void)file::remove(cluster->pid_file());
-    return withdraw(started.error());
+    return refuse(started.error());
   }
   progress.say("ready", "");
   progress.close();
