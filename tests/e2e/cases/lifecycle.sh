@@ -213,7 +213,7 @@ case_a_port_in_use_is_named() {
   local squatter=$!
   sleep 0.3
   refused KC_PORT_IN_USE here up
-  kill $squatter
+  kill $squatter; wait $squatter || true
   nothing_is_left
   here down --purge >/dev/null
   nothing_is_left
