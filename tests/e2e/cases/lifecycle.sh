@@ -211,10 +211,10 @@ case_only_root_may() {
 case_a_port_in_use_is_named() {
   nsenter --net="/run/netns/kcl-$lab_name-1" -- busybox nc -ll -p 6443 -e true &
   local squatter=$!
-  sleep 0.3
+  eventually 10 bash -c "ip netns exec kcl-$lab_name-1 ss -Hltn | grep -q ':6443 '"
   refused KC_PORT_IN_USE here up
   kill $squatter; wait $squatter || true
-  nothing_is_left
+  eventually 5 nothing_is_left
   here down --purge >/dev/null
   nothing_is_left
 }
