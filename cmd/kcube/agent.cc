@@ -1,4 +1,4 @@
-// `kcube agent`: this machine as a node of a cluster elsewhere. SIGTERM and SIGINT leave its containers running, SIGUSR2
+// `kcube agent`: this machine as a node of a cluster elsewhere. SIGTERM, SIGINT and SIGHUP leave its containers running, SIGUSR2
 // ends them first.
 #include <signal.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-// `kcube server`: a cluster in the foreground. SIGTERM and SIGINT leave its containers running, SIGUSR2 ends them first.
+// `kcube server`: a cluster in the foreground. SIGTERM, SIGINT and SIGHUP leave its containers running, SIGUSR2 ends them first.
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>

@@ -20,7 +20,12 @@ constexpr std::chrono::seconds kLastBreath{10};
 SignalWaiter::SignalWaiter(std::initializer_list<int> signals) {
   sigset_t set;
   sigemptyset(&set);
-  for (int s : signals) sigaddset(&set, s);
+  for (int s : signals) {
+    // What our caller had us ignore, as nohup(1) does with SIGHUP, stays so: blocked, it would reach the descriptor.
+    struct sigaction now = {};
+    if (::sigaction(s, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) continue;
+    sigaddset(&set, s);
+  }
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   fd_.reset(::signalfd(-1, &set, SFD_CLOEXEC));

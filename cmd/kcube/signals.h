@@ -12,7 +12,8 @@
 
 namespace kcube::cli {
 
-// Blocks the signals for every thread made from now on; wait() takes the first that comes. Ignores SIGPIPE.
+// Blocks the signals for every thread made from now on; wait() takes the first that comes. Those that our caller had us
+// ignore stay ignored. Ignores SIGPIPE.
 class SignalWaiter {
  public:
   explicit SignalWaiter(std::initializer_list<int> signals);

@@ -65,8 +65,8 @@ class WebSocketCommand final : public RemoteCommand {
  public:
   WebSocketCommand(std::unique_ptr<Tunnel> tunnel, const Protocol& protocol, const RemoteCommandOptions& options)
       : socket_(std::move(tunnel)), protocol_(protocol), options_(options) {
-    // An empty piece tells browsers that the command is connected. kubectl, which speaks v5, asks nothing of the kind; until
-    // 1.33 it read before it had made its streams, and complained on standard error of a piece that was faster.
+    // An empty piece tells browsers that the command is connected. kubectl, which speaks v5, asks nothing of the kind;
+    // that of 1.32 reads before it has made its streams, and complains on standard error of a piece that is faster.
     Channel& first = options_.stdout ? stdout_ : options_.stderr ? stderr_ : error_;
     if (!protocol_.close_signal) (void)first.write({});
     reader_ = std::thread([this] { run(); });

@@ -226,3 +226,19 @@ case_a_data_directory_elsewhere() {
   here --data-dir "$work/elsewhere" down --purge --grace 0 >/dev/null
   [[ ! -e $work/elsewhere ]]
 }
+
+# In the foreground, as from a terminal that is closed: the signal that ended it, of SIGHUP (1) and a SIGTERM (15) behind it.
+ended_by() {
+  nsenter --net="/run/netns/kcl-$lab_name-1" -- "$@" "$kcube" server --disable-agent >"$work/hup.log" 2>&1 &
+  local pid=$!
+  eventually 10 grep -q 'API server' "$work/hup.log" >/dev/null
+  kill -HUP $pid; kill -TERM $pid
+  wait $pid
+  sed -n 's/.*stopping signal=//p' "$work/hup.log"
+}
+
+case_a_hangup_ends_it_in_order_unless_ignored() {
+  same "$(ended_by env --default-signal=HUP)" 1
+  same "$(ended_by nohup)" 15
+  here down --purge >/dev/null
+}

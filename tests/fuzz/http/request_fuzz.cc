@@ -3,6 +3,7 @@
 #include "pkg/apiserver/request_info.h"
 #include "pkg/auth/auth.h"
 #include "pkg/http/chunked.h"
+#include "pkg/http/grpc.h"
 #include "pkg/http/request_parser.h"
 #include "tests/fuzz/driver/fuzz.h"
 
@@ -52,7 +53,7 @@ std::vector<std::string> kcube::fuzz::seeds() {
           "GET /apis/apps/v1/namespaces/n/deployments/d/scale HTTP/1.1\r\nHost: h\r\n\r\n",
           "POST /api/v1/namespaces/n/pods/p/exec?command=sh&stdin=true HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
           "DELETE /api/v1/nodes/n/proxy/a/b%2F../c?x=%zz HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n", "GET /api/v1/watch/namespaces/n/pods/p HTTP/1.1\r\nHost: h\r\n\r\n",
-          "PUT //api//v1/%2e%2e/%00 HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "a;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n"};
+          "PUT //api//v1/%2e%2e/%00 HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", std::string("\0\0\0\0\2hi", 7), "a;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n"};
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
@@ -66,5 +67,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     route(request);
   }
   chunks(input);
+  if (GrpcAnswer answer = parse_grpc_body(input); answer.ok()) require(answer.message == input.substr(5));
   return 0;
 }
