@@ -25,7 +25,7 @@ constexpr int64_t kFirstTime = -62167219200, kLastTime = 253402300799, kZeroTime
 
 // What is no UTF-8 would be no JSON either.
 std::string clean(std::string_view s) { return is_utf8(s) ? std::string(s) : made_utf8(s); }
-json::value text(std::string_view s) { return json::value(json::key(clean(s))); }
+json::value text(std::string_view s) { return is_utf8(s) ? json::value(json::key(s)) : json::value(json::key(made_utf8(s))); }
 
 class Decoder {
  public:
